@@ -1,0 +1,71 @@
+"""Variational autoencoders as products of small pure functions of one example.
+
+Names are imported when first used (PEP 562), so that `--help` need not wait for jax.
+"""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    'distributions': ('Normal', 'Bernoulli', 'SoftBernoulli', 'DiscretizedLogistic', 'Family', 'fixed_scale'),
+    'networks': (
+        'Head',
+        'conv_decoder',
+        'conv_encoder',
+        'mlp_decoder',
+        'mlp_encoder',
+        'resnet_decoder',
+        'resnet_encoder',
+    ),
+    'models': ('Model', 'vae'),
+    'bounds': ('Terms', 'closed_form', 'elbo', 'elbo_terms', 'iwae', 'log_weight', 'monte_carlo'),
+    'losses': ('beta_elbo', 'per_example', 'negative'),
+    'training': ('Run', 'State', 'Trainer', 'fit', 'freeze', 'gradient_norms', 'overfit', 'trainer', 'warm_start'),
+    'schedules': ('cosine', 'constant', 'linear_warmup'),
+    'evaluation': (
+        'elbo_estimate',
+        'encode',
+        'interpolate',
+        'nll',
+        'reconstruct',
+        'sample',
+        'sample_means',
+    ),
+    'runs': ('load',),
+    'errors': ('Fault',),
+}
+_MODULES = (
+    'bounds',
+    'checkpoints',
+    'cli',
+    'config',
+    'data',
+    'distributions',
+    'errors',
+    'evaluation',
+    'kernels',
+    'losses',
+    'models',
+    'networks',
+    'plot',
+    'report',
+    'runs',
+    'schedules',
+    'training',
+)
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = '0.1.0'
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f'vae_jax.{name}')
+    if name in _HOME:
+        return getattr(importlib.import_module(f'vae_jax.{_HOME[name]}'), name)
+    raise AttributeError(f'vae_jax has no {name!r}; it has {", ".join(__all__)}')
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,79 @@
+"""Bounds on log p(x) for ONE example, in nats: arithmetic on log-densities. Bounds go up, rate and distortion down."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, random, vmap
+from jax.scipy.special import logsumexp
+
+from vae_jax.errors import Fault
+from vae_jax.models import Model
+
+
+class Terms(NamedTuple):
+    """The two halves of -ELBO: distortion -log p(x|z), rate KL(q(z|x) || p(z)); nats."""
+
+    distortion: Array
+    rate: Array
+
+
+def closed_form(q: Any, p: Any, z: Any, log_q: Array) -> Array:
+    """KL(q || p) by formula. Raises Fault where the pair of families has none."""
+    if not hasattr(q, 'kl'):
+        raise Fault(f'KL({type(q).__name__} || {type(p).__name__}) has no closed form here', 'pass kl=monte_carlo')
+    return q.kl(p)
+
+
+def monte_carlo(q: Any, p: Any, z: Any, log_q: Array) -> Array:
+    """log q(z|x) - log p(z) at the sample: an unbiased estimate of KL(q || p) for any pair of families."""
+    return log_q - p.log_prob(z)
+
+
+def _check_pathwise(q: Any) -> None:
+    if not getattr(q, 'reparameterized', True):
+        raise Fault(
+            f'{type(q).__name__} samples carry no gradient to its parameters, so this bound would learn nothing',
+            'use a reparameterized posterior (Normal); score-function estimators are not here yet',
+        )
+
+
+def elbo_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Terms:
+    """-log p(x|z) at z ~ q(z|x), and KL(q(z|x) || p(z)) (Kingma & Welling 2013, eq. 3). Raises Fault on a discrete q."""
+    q, p = model.encode(params, x), model.prior(params)
+    _check_pathwise(q)
+    z, log_q = q.sample_and_log_prob(key)
+    return Terms(-model.decode(params, z).log_prob(x), kl(q, p, z, log_q))
+
+
+def elbo(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Array:
+    """E_q[log p(x|z)] - KL(q(z|x) || p(z)) <= log p(x), one sample, nats."""
+    terms = elbo_terms(model, params, key, x, kl)
+    return -(terms.distortion + terms.rate)
+
+
+def log_weight(model: Model, params: Any, q: Any, z: Any, x: Any) -> Array:
+    """log w = log p(x|z) + log p(z) - log q(z|x): its mean of exponentials estimates p(x)."""
+    return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - q.log_prob(z)
+
+
+def log_weights(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
+    """log w [k] at k samples of q(z|x). Raises Fault on k < 1."""
+    if k < 1:
+        raise Fault(f'k is {k}, expected 1 or more samples', 'set --k to a positive number')
+    q = model.encode(params, x)
+    zs = vmap(q.sample)(random.split(key, k))
+    return vmap(lambda z: log_weight(model, params, q, z, x))(zs)
+
+
+def iwae(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
+    """log 1/k sum_i w_i <= log p(x), nats; k = 1 is the ELBO (Burda et al. 2015, eq. 8). Raises Fault on a discrete q."""
+    _check_pathwise(jax.eval_shape(model.encode, params, x))
+    return logsumexp(log_weights(model, params, key, x, k)) - math.log(k)
+
+
+def effective_samples(log_w: Array) -> Array:
+    """(sum w)^2 / sum w^2 over log w [k]: how many samples of the exact posterior the weights are worth, 1 to k."""
+    return jnp.exp(2 * logsumexp(log_w) - logsumexp(2 * log_w))

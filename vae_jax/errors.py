@@ -1,0 +1,27 @@
+"""The one exception of the house: what happened, how to fix it, and the exit code a command ends with.
+
+Exit codes: 2 the command line, 3 data, files or environment, 4 the numbers, 5 a defect of ours.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+USAGE, ENVIRONMENT, NUMBERS, DEFECT, TIME_IS_UP = 2, 3, 4, 5, 75
+
+
+class Fault(ValueError):
+    """An error a user can mend. Printed by commands as one line: `error: <what>; fix: <fix>`."""
+
+    def __init__(self, what: str, fix: str, code: int = USAGE):
+        super().__init__(f'{what}; fix: {fix}')
+        self.what, self.fix, self.code = what, fix, code
+
+    def __reduce__(self):
+        return (Fault, (self.what, self.fix, self.code))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The closest of the known names as a clause ('did you mean ...?'), or the whole list where nothing is close."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, 1)
+    return f'did you mean {close[0]!r}?' if close else f'known: {", ".join(known)}'
