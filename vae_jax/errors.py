@@ -20,6 +20,14 @@ class Fault(ValueError):
         return (Fault, (self.what, self.fix, self.code))
 
 
+class Stopped(Exception):
+    """Training was asked to stop and has saved a checkpoint; `code` is the exit code for a command."""
+
+    def __init__(self, code: int, step: int):
+        super().__init__(f'stopped after step {step}; the same command continues from there')
+        self.code, self.step = code, step
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The closest of the known names as a clause ('did you mean ...?'), or the whole list where nothing is close."""
     known = list(known)

@@ -1,0 +1,44 @@
+# make demo and make test do all their own set-up in .venv; they need Python 3.11 or 3.12 with venv.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTRAS := test
+
+.PHONY: demo test test-slow test-browser lint bench readme clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m experiments.vae
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest -m 'not slow and not browser'
+	@echo 'not run here: make test-slow (minutes), make test-browser (needs chromium: apt-get install chromium)'
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+test-browser: $(VENV)/installed
+	$(BIN)/python -m pytest -m browser -rs
+
+bench: $(VENV)/bench-installed
+	$(BIN)/python -m benchmarks.run
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 or newer with venv was found; fix: install one, or make PYTHON=/path/to/python3.11'; exit 3; }
+	@if command -v uv >/dev/null 2>&1; then \
+	  { test -x $(BIN)/python || uv venv -q -p '$(PYTHON)' $(VENV); } && uv pip install -q -p $(BIN)/python -c constraints.txt -e '.[$(EXTRAS)]'; \
+	else \
+	  { test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); } && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'; \
+	fi
+	@touch $@
+
+$(VENV)/bench-installed: $(VENV)/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,116 @@
+"""What every VAE experiment does when training is done: evaluate on the test split, draw the report, print a summary."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Callable[..., tuple[dict, dict]]:
+    """evaluate(params, key, quiet) -> (result, per-example arrays): test ELBO, rate, distortion and NLL with k samples."""
+
+    def evaluate(params: Any, key: Any, quiet: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        import jax
+        import numpy as np
+
+        import vae_jax as vj
+
+        elbo_key, nll_key = jax.random.split(key)
+        bound = vj.elbo_estimate(model, params, data.test, elbo_key)
+        nll = vj.nll(model, params, data.test, nll_key, k=k, quiet=quiet)
+        result: dict[str, Any] = {}
+        for name, estimate in (
+            ('test_elbo', bound.elbo),
+            ('test_rate', bound.rate),
+            ('test_distortion', bound.distortion),
+            ('test_nll', nll.estimate),
+        ):
+            result |= {
+                name: estimate.mean,
+                f'{name}_se': estimate.se,
+                f'{name}_bits_per_dim': estimate.bits_per_dim,
+                f'{name}_bits_per_dim_se': estimate.bits_per_dim_se,
+            }
+        result |= {'k': k, 'effective_samples': float(np.median(nll.effective)), 'test_examples': len(data.test)}
+        examples = {
+            'index': np.arange(len(data.test)),
+            'nll': nll.estimate.values,
+            'effective_samples': nll.effective,
+            'elbo': bound.elbo.values,
+            'rate': bound.rate.values,
+            'distortion': bound.distortion.values,
+        }
+        return result | ({'notes': list(notes)} if notes else {}), examples
+
+    return evaluate
+
+
+def command(module: str, config: Any) -> str:
+    """The command line that gives this configuration: the flags that differ from their defaults, and the seed."""
+    from vae_jax.config import changed
+
+    words = ['python', '-m', module]
+    for flag, value in changed(config).items():
+        values = value if isinstance(value, tuple) else () if value is True else (value,)
+        words += [f'--{flag}', *map(str, values)]
+    return shlex.join([*words, '--seed', str(config.run.seed)])
+
+
+def reporter(model: Any, data: Any, command: str, notes: Sequence[str] = ()) -> Callable[..., Any]:
+    """figures(directory, params, key, metrics, result, config) -> path of report.html."""
+
+    def figures(
+        directory: Any, params: Any, key: Any, metrics: list, result: Mapping[str, Any], config: Mapping
+    ) -> Any:
+        import jax
+        import numpy as np
+
+        import vae_jax as vj
+        from vae_jax import evaluation, report
+
+        keys = jax.random.split(key, 2)
+        n = len(data.test)
+        xs = evaluation.view_rows(data.test, keys[0], np.arange(min(32, n)))
+        codes = vj.encode(model, params, data.test)
+        half = min(8, n // 2, len(xs) // 2)
+        arrays: dict[str, Any] = {
+            'x': xs,
+            'reconstructions': vj.reconstruct(model, params, xs),
+            'samples': vj.sample_means(model, params, keys[1], 64),
+            'codes': codes['mean'],
+        }
+        if half:
+            arrays['interpolations'] = vj.interpolate(model, params, xs[:half], xs[half : 2 * half])
+        if 'label' in codes:
+            arrays['labels'] = codes['label']
+        arrays['rate_per_dim'] = evaluation.rate_per_dim(codes)
+        if codes['mean'].shape[1] == 2:
+            arrays['manifold'] = evaluation.manifold(model, params)
+        return report.run_report(
+            directory,
+            title=f'VAE on {data.name}',
+            result=result,
+            metrics=metrics,
+            arrays={name: np.asarray(array) for name, array in arrays.items()},
+            config=config,
+            command=command,
+            notes=notes,
+        )
+
+    return figures
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result as lines for a person: nats and bits/dim, each with its standard error."""
+    titles = {
+        'test_elbo': 'test ELBO',
+        'test_rate': '  rate',
+        'test_distortion': '  distortion',
+        'test_nll': f'test -log p(x), {result["k"]} samples',
+    }
+    width = max(map(len, titles.values()))
+    lines = [
+        f'{title:{width}}  {result[name]:10.3f} +- {result[f"{name}_se"]:.3f} nats  '
+        f'{result[f"{name}_bits_per_dim"]:9.4f} +- {result[f"{name}_bits_per_dim_se"]:.4f} bits/dim'
+        for name, title in titles.items()
+    ]
+    return '\n'.join([*lines, *result.get('notes', [])])

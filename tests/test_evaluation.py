@@ -1,0 +1,131 @@
+"""Estimates against exact values: the streamed NLL, the ELBO, bits/dim, and what evaluation must not depend on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from jax import random
+
+import vae_jax as vj
+from tests import oracles, small
+from vae_jax import bounds, evaluation
+from vae_jax.data.splits import Split, dequantize, identity
+from vae_jax.errors import Fault
+
+KEY = random.key(5)
+MODEL = oracles.linear_gaussian(latent=2, dims=4)
+EXACT = oracles.with_exact_encoder(oracles.rotated(MODEL.init(random.key(2), jnp.zeros(4))))
+PARAMS = {**EXACT, 'V': 0.8 * EXACT['V'], 'log_std': EXACT['log_std'] + 0.2}
+X = random.normal(random.key(6), (203, 4)) @ jnp.diag(jnp.array([1.0, 2.0, 0.5, 1.0]))
+SPLIT = Split({'x': X}, None, identity())
+LOG_P = np.asarray(jax.vmap(lambda x: oracles.log_p(PARAMS, x))(X))
+
+
+def test_nll_is_the_exact_one_within_its_error():
+    found = vj.nll(MODEL, PARAMS, SPLIT, KEY, k=3000)
+    gap = found.estimate.values + LOG_P  # of each example: positive in expectation, and near 1 / (2 effective samples)
+    assert abs(np.mean(gap)) < 5 * np.std(gap) / np.sqrt(len(gap)) + np.mean(1 / found.effective)
+    assert np.all(found.effective > 100) and np.all(found.effective <= 3000)
+    assert found.estimate.se == pytest.approx(np.std(found.estimate.values, ddof=1) / np.sqrt(203))
+
+
+def test_nll_is_exact_at_the_exact_posterior():
+    found = vj.nll(MODEL, EXACT, SPLIT, KEY, k=7)
+    np.testing.assert_allclose(found.estimate.values, -LOG_P, rtol=2e-5)
+    np.testing.assert_allclose(found.effective, 7, rtol=1e-3)
+
+
+@pytest.mark.parametrize('k', [1, 5, 200, 450])
+def test_streaming_is_the_plain_sum(k):
+    streamed, effective = evaluation.log_p_streamed(MODEL, PARAMS, KEY, X[0], k, rows=min(k, 200))
+    q = MODEL.encode(PARAMS, X[0])
+    keys = [random.split(random.fold_in(KEY, i), min(k, 200)) for i in range(-(-k // 200))]
+    zs = jax.vmap(q.sample)(jnp.concatenate(keys)[:k])
+    log_w = jax.vmap(lambda z: bounds.log_weight(MODEL, PARAMS, q, z, X[0]))(zs)
+    np.testing.assert_allclose(streamed, jax.scipy.special.logsumexp(log_w) - np.log(k), rtol=1e-5)
+    np.testing.assert_allclose(effective, bounds.effective_samples(log_w), rtol=1e-3)
+
+
+def test_a_ragged_split_counts_every_example_once_whatever_its_order():
+    whole = vj.nll(MODEL, PARAMS, SPLIT, KEY, k=50).estimate.values
+    assert whole.shape == (203,) and len(np.unique(whole)) == 203
+    part = vj.nll(MODEL, PARAMS, Split({'x': X[:101]}, None, identity()), KEY, k=50).estimate.values
+    np.testing.assert_allclose(part, whole[:101], rtol=1e-6)
+
+
+def test_elbo_has_halves_and_its_mean_is_the_closed_form():
+    found = vj.elbo_estimate(MODEL, PARAMS, SPLIT, KEY, samples=64)
+    exact = jax.vmap(lambda x: oracles.elbo(PARAMS, MODEL.encode(PARAMS, x), x))(X)
+    gap = found.elbo.values - np.asarray(exact)
+    assert abs(gap.mean()) < 5 * gap.std() / np.sqrt(len(gap))
+    np.testing.assert_allclose(found.elbo.values, -(found.rate.values + found.distortion.values), rtol=1e-6)
+    assert found.elbo.bits_per_dim == pytest.approx(found.elbo.mean / 4 / np.log(2))
+
+
+def test_bits_per_dim_of_dequantized_pixels_are_those_of_the_pixels():
+    """A normal density of (x + u) / 16 gives P(x) = its integral over a cell of 1/16: bits/dim must agree with that."""
+    mean, std = 0.4, 0.3
+    pixels = np.arange(16, dtype=np.uint8)[:, None]
+    split = Split({'x': jnp.asarray(np.tile(pixels, (500, 1)))}, 16, dequantize(16))
+    flat = MODEL._replace(
+        prior=lambda p: vj.Normal(jnp.zeros(1), jnp.zeros(1)),
+        encode=lambda p, x: vj.Normal(jnp.zeros(1), jnp.zeros(1)),
+        decode=lambda p, z: vj.Normal(jnp.full(1, mean), jnp.full(1, np.log(std))),
+    )
+    found = vj.nll(flat, {}, split, KEY, k=1).estimate
+    cells = np.arange(17) / 16
+    expected = [scipy.stats.norm(mean, std).expect(lambda v: -scipy.stats.norm.logpdf(v, mean, std), lb=a, ub=b)
+                / scipy.stats.norm(mean, std).expect(lambda v: 1.0, lb=a, ub=b) for a, b in zip(cells, cells[1:])]  # fmt: skip
+    dense = np.linspace(0, 1, 16 * 1000 + 1)[:-1] + 0.5 / 16000  # u is uniform: average over the cell, not under p
+    expected = -scipy.stats.norm.logpdf(dense, mean, std).reshape(16, 1000).mean(1)
+    bits = (np.mean(expected) + np.log(16)) / np.log(2)
+    within = np.sqrt(np.mean([v.var() for v in np.split(found.values.reshape(500, 16), 16, 1)]) / 8000) / np.log(2)
+    assert abs(found.bits_per_dim - bits) < 5 * within
+    assert found.log_cell == pytest.approx(-np.log(16))
+
+
+def test_evaluation_is_repeatable_and_compiles_once():
+    params = small.MODEL.init(KEY, small.DATA.example)
+    before = evaluation._nll_rows._cache_size()
+    first = vj.nll(small.MODEL, params, small.DATA.test, KEY, k=20)
+    again = vj.nll(small.MODEL, jax.tree.map(lambda p: p * 1.0, params), small.DATA.test, KEY, k=20)
+    np.testing.assert_array_equal(first.estimate.values, again.estimate.values)
+    assert evaluation._nll_rows._cache_size() == before + 1
+
+
+def test_encode_gives_codes_with_labels_and_pictures_have_their_shapes():
+    params = small.MODEL.init(KEY, small.DATA.example)
+    codes = vj.encode(small.MODEL, params, small.DATA.test)
+    assert codes['mean'].shape == codes['log_std'].shape == (25, 2)
+    np.testing.assert_array_equal(codes['label'], small.DATA.test.rows['label'])
+    shape = small.DATA.example.shape
+    xs = evaluation.view_rows(small.DATA.test, KEY, range(5))
+    assert vj.reconstruct(small.MODEL, params, xs).shape == (5, *shape)
+    assert vj.interpolate(small.MODEL, params, xs, xs[::-1], 7).shape == (5, 7, *shape)
+    assert evaluation.manifold(small.MODEL, params, 3).shape == (3, 3, *shape)
+    draws, means = vj.sample(small.MODEL, params, KEY, 6), vj.sample_means(small.MODEL, params, KEY, 6)
+    assert draws.shape == means.shape == (6, *shape)
+    assert set(np.unique(draws)) <= {0.0, 1.0} and np.all((means > 0) & (means < 1))
+
+
+def test_rates_per_dimension_add_up_to_the_rate():
+    params = small.MODEL.init(KEY, small.DATA.example)
+    codes = vj.encode(small.MODEL, params, small.DATA.test)
+    rate = vj.elbo_estimate(small.MODEL, params, small.DATA.test, KEY).rate
+    np.testing.assert_allclose(evaluation.rate_per_dim(codes).sum(), rate.mean, rtol=1e-5)
+
+
+def test_bad_calls_are_refused():
+    empty = Split({'x': X[:0]}, None, identity())
+    for f in (vj.nll, vj.elbo_estimate):
+        with pytest.raises(Fault, match='empty'):
+            f(MODEL, PARAMS, empty, KEY)
+        with pytest.raises(Fault, match='not finite') as fault:
+            f(MODEL, {**PARAMS, 'b': PARAMS['b'] * jnp.nan}, SPLIT, KEY)
+        assert fault.value.code == 4
+    with pytest.raises(Fault, match='k is 0'):
+        vj.nll(MODEL, PARAMS, SPLIT, KEY, k=0)
+    wide = small.model(small.DATA.example, latent=3)
+    with pytest.raises(Fault, match='latent of 2'):
+        evaluation.manifold(wide, wide.init(KEY, small.DATA.example))

@@ -1,0 +1,55 @@
+"""Imports point down only, in two legs that meet in experiments/ and the command line; flax lives in networks."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / 'vae_jax'
+GROUND = {'errors'}
+PROBABILITY = ['kernels', 'distributions', 'networks', 'models', 'bounds', 'losses', 'evaluation']
+MACHINE = [
+    {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'plot', 'process', 'experiment'},
+    {'data', 'checkpoints', 'runs', 'report'},
+    {'training'},
+]
+ABOVE = {'cli', 'verbs', '__main__', '__init__'}
+SHARED = {'data': {'kernels'}}  # the views call the binarization kernel
+
+
+def imports(room):
+    """Modules of vae_jax that a room's files import, at any depth of the code."""
+    files = [PACKAGE / f'{room}.py'] if (PACKAGE / f'{room}.py').exists() else sorted((PACKAGE / room).rglob('*.py'))
+    found = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == 'vae_jax':
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('vae_jax.'):
+                found.add(node.module.split('.')[1])
+            elif isinstance(node, ast.Import):
+                found |= {a.name.split('.')[1] for a in node.names if a.name.startswith('vae_jax.')}
+    return found - {room}
+
+
+def below(room):
+    if room in PROBABILITY:
+        return GROUND | set(PROBABILITY[: PROBABILITY.index(room)])
+    floor = next(i for i, rooms in enumerate(MACHINE) if room in rooms)
+    return GROUND | set().union(*MACHINE[: floor + 1]) | SHARED.get(room, set())
+
+
+ROOMS = sorted(
+    {p.stem for p in PACKAGE.glob('*.py')} | {p.name for p in PACKAGE.iterdir() if (p / '__init__.py').exists()}
+)
+
+
+@pytest.mark.parametrize('room', [r for r in ROOMS if r not in ABOVE | GROUND])
+def test_a_room_imports_only_what_is_below_it(room):
+    assert imports(room) <= below(room)
+
+
+def test_training_knows_no_vae_and_flax_lives_in_networks():
+    assert not imports('training') & set(PROBABILITY)
+    users = {p.relative_to(PACKAGE).parts[0] for p in PACKAGE.rglob('*.py') if 'import flax' in p.read_text()}
+    assert {user.removesuffix('.py') for user in users} <= {'networks'}
