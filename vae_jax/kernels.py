@@ -28,9 +28,9 @@ def threefry_bits(key: Array, n: int) -> Array:
 
 
 def binarize(key: Array, x: Array, levels: int) -> Array:
-    """Bernoulli(x / (levels - 1)) as float32, for u8 x of any shape: 16 random bits a pixel, u / 2^16 < x / (levels - 1).
+    """Bernoulli(x / (levels - 1)) as float32, for u8 x of any shape, from 16 random bits u a pixel.
 
-    Right to 2^-16; 0 and levels - 1 are certain. One byte a pixel would turn a saturated one off once in 256: a nat an
+    u / 2^16 < x / (levels - 1): right to 2^-16; 0 and levels - 1 are certain. One byte a pixel would turn a saturated one off once in 256: a nat an
     image.
     """
     words = threefry_bits(key, (x.size + 1) // 2)
@@ -40,7 +40,7 @@ def binarize(key: Array, x: Array, levels: int) -> Array:
 
 @jax.custom_jvp
 def bernoulli_log_prob(logits: Array, x: Array) -> Array:
-    """log p(x) = sum x l - softplus(l), in nats, for logits l and x of one shape; the derivatives are x - sigmoid(l) and l."""
+    """log p(x) = sum x l - softplus(l), in nats, for logits l and x of one shape, with gradients x - sigmoid(l), l."""
     return jnp.sum(x * logits - jnp.maximum(logits, 0) - jnp.log1p(jnp.exp(-jnp.abs(logits))))
 
 
@@ -70,13 +70,17 @@ def product_plain(x: Array, w: Array) -> Array:
     return x @ w
 
 
-def _rows_by_matrix(x: Array, w: Array, *, dtype: Any) -> Array:
+def _contract(x: Array, w: Array, axes: tuple[int, int], dtype: Any) -> Array:
     out = jnp.result_type(x, w)
     x, w = (x, w) if dtype is None else (x.astype(dtype), w.astype(dtype))
-    return lax.dot(x, w, preferred_element_type=out)
+    return lax.dot_general(x, w, (((axes[0],), (axes[1],)), ((), ())), preferred_element_type=out)
 
 
-def _batch_product(args: tuple[Array, Array], axes: tuple[int | None, int | None], *, dtype: Any) -> tuple[Array, int]:
+def _rows_by_matrix(x: Array, w: Array, *, dtype: Any) -> Array:
+    return _contract(x, w, (1, 0), dtype)
+
+
+def _batch_product(args: tuple[Array, Array], axes: tuple[int, int | None], *, dtype: Any) -> tuple[Array, int]:
     (x, w), (x_axis, w_axis) = args, axes
     if w_axis is not None:
         return jax.vmap(partial(_rows_by_matrix, dtype=dtype), axes)(x, w), 0
@@ -96,8 +100,8 @@ mlir.register_lowering(_product, mlir.lower_fun(_rows_by_matrix, multiple_result
 batching.primitive_batchers[_product] = _batch_product
 ad.defbilinear(
     _product,
-    lambda g, x, w, *, dtype: _product.bind(g, w.T, dtype=dtype),
-    lambda g, x, w, *, dtype: lax.dot_general(x, g, (((0,), (0,)), ((), ()))),
+    lambda g, x, w, *, dtype: _contract(g, w, (1, 1), dtype),
+    lambda g, x, w, *, dtype: _contract(x, g, (0, 0), None),
 )
 
 
@@ -157,7 +161,7 @@ def _lax_conv(x: Array, w: Array, stride: int, dtype: Any) -> Array:
 
 
 def _product_conv(x: Array, w: Array, stride: int, dtype: Any) -> Array:
-    """VALID convolution as one product, either of patches or (few outputs) before the shifted sum: whichever is narrower."""
+    """VALID convolution as one product: of patches, or (fewer outputs than inputs) before the taps are shifted and added."""
     k, _, c, d = w.shape
     h, wd = ((n - k) // stride + 1 for n in x.shape[:2])
 

@@ -1,4 +1,4 @@
-"""Networks over one example, behind `.init(key, x) -> params` and `.apply(params, x) -> features`; flax lives only here.
+"""Networks over one example, behind `.init(key, x) -> params` and `.apply(params, x) -> features`; flax is only here.
 
 An encoder is a network with features [f]; a decoder is a function `shape -> network` whose features have exactly that
 shape. Both are equal by value, so that a jitted function meeting an equal network again does not compile again.
@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import Array
 
 from vae_jax import kernels
@@ -57,7 +56,7 @@ def conv_encoder(
 def conv_decoder(
     channels: Sequence[int] = (64, 32), dense: int = 256, activation: Activation = nn.relu, dtype: Any = None
 ) -> Decoder:
-    """z [d] -> features [h, w, ...]: two dense layers, then transposed 4x4 convolutions of stride 2, cropped to the shape.
+    """z [d] -> features [h, w, ...]: two dense layers, then transposed 4x4 convolutions of stride 2, cropped.
 
     `channels` are those before each doubling; all axes after w are channels. Raises Fault on a shape [d].
     """
@@ -187,7 +186,7 @@ class _Upsample(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + f(f(x)) with f = convolution, activation, normalization, read from right to left (He et al. 2016, fig. 4e)."""
+    """x + f(f(x)), f = convolution after activation after normalization (He et al. 2016, identity mappings, fig. 4e)."""
 
     activation: Activation
     dtype: Any = None

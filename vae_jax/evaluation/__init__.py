@@ -1,0 +1,35 @@
+"""Functions of (model, params, split): estimates with standard errors, codes and pictures, streamed over examples.
+
+Each is a function of one example, vmapped a few examples at a time; sums are made once, over the true number of
+examples, so a ragged last block weighs what it should. Example i is always seen under fold_in(key, i).
+"""
+
+from vae_jax.evaluation.codes import (
+    encode,
+    interpolate,
+    manifold,
+    rate_per_dim,
+    reconstruct,
+    sample,
+    sample_means,
+)
+from vae_jax.evaluation.likelihood import ELBO, NLL, Estimate, elbo_estimate, log_p_streamed, nll
+from vae_jax.evaluation.streaming import log_cell, view_rows
+
+__all__ = [
+    'ELBO',
+    'NLL',
+    'Estimate',
+    'elbo_estimate',
+    'encode',
+    'interpolate',
+    'log_cell',
+    'log_p_streamed',
+    'manifold',
+    'nll',
+    'rate_per_dim',
+    'reconstruct',
+    'sample',
+    'sample_means',
+    'view_rows',
+]

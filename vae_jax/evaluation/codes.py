@@ -1,0 +1,87 @@
+"""Codes of a split, and what a trained model draws: samples, reconstructions, interpolations, the manifold."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, random, vmap
+
+from vae_jax.errors import Fault
+from vae_jax.evaluation.streaming import ROWS, over, viewed
+from vae_jax.models import Model
+
+
+@partial(jax.jit, static_argnames='model')
+def _code_rows(model: Model, params: Any, key: Array, split: Any, rows: Array) -> dict[str, Array]:
+    def one(row: Array) -> dict[str, Array]:
+        q = model.encode(params, viewed(split, key, row)[0])
+        return {'mean': q.mean, 'log_std': q.log_std}
+
+    return vmap(one)(rows)
+
+
+def encode(
+    model: Model, params: Any, split: Any, key: Array | None = None, quiet: bool = True
+) -> dict[str, np.ndarray]:
+    """Codes of a split: mean and log_std [n, latent] of q(z|x), `index` [n], and the rows' other columns (labels)."""
+    key = random.key(0) if key is None else key
+    size = min(len(split), ROWS) or 1
+    codes = over(lambda rows: _code_rows(model, params, key, split, rows), split, size, quiet, 'encoding')
+    columns = {name: np.asarray(column) for name, column in split.rows.items() if name != 'x'}
+    return {**codes, 'index': np.arange(len(split)), **columns}
+
+
+def rate_per_dim(codes: dict[str, np.ndarray]) -> np.ndarray:
+    """KL(q(z_i|x) || N(0, 1)) [latent] of Gaussian codes, mean over examples; nats. Near 0 the dimension is unused."""
+    mean, log_std = codes['mean'].astype(np.float64), codes['log_std'].astype(np.float64)
+    return np.mean(0.5 * (np.expm1(2 * log_std) + mean**2) - log_std, 0)
+
+
+@partial(jax.jit, static_argnames=('model', 'n'))
+def sample(model: Model, params: Any, key: Array, n: int) -> Array:
+    """n draws x ~ p(x|z), z ~ p(z): [n, *shape]."""
+
+    def one(key: Array) -> Array:
+        a, b = random.split(key)
+        return model.decode(params, model.prior(params).sample(a)).sample(b)
+
+    return vmap(one)(random.split(key, n))
+
+
+@partial(jax.jit, static_argnames=('model', 'n'))
+def sample_means(model: Model, params: Any, key: Array, n: int) -> Array:
+    """n means E[x|z], z ~ p(z): [n, *shape]. The usual picture; it has less noise than a sample of x has."""
+    one = lambda key: model.decode(params, model.prior(params).sample(key)).mean
+    return vmap(one)(random.split(key, n))
+
+
+@partial(jax.jit, static_argnames='model')
+def reconstruct(model: Model, params: Any, xs: Array) -> Array:
+    """E[x'|z] at the mean z of q(z|x), for xs [n, *shape]."""
+    return vmap(lambda x: model.decode(params, model.encode(params, x).mean).mean)(xs)
+
+
+@partial(jax.jit, static_argnames=('model', 'steps'))
+def interpolate(model: Model, params: Any, starts: Array, ends: Array, steps: int = 9) -> Array:
+    """E[x|z] on straight lines between the mean codes of starts and ends [n, *shape]: [n, steps, *shape]."""
+
+    def one(a: Array, b: Array) -> Array:
+        za, zb = model.encode(params, a).mean, model.encode(params, b).mean
+        return vmap(lambda t: model.decode(params, (1 - t) * za + t * zb).mean)(jnp.linspace(0, 1, steps))
+
+    return vmap(one)(starts, ends)
+
+
+@partial(jax.jit, static_argnames=('model', 'side'))
+def manifold(model: Model, params: Any, side: int = 15) -> Array:
+    """E[x|z] on the [side, side] grid of standard normal quantiles of a two-dimensional latent: [side, side, *shape].
+
+    (Kingma & Welling 2013, figure 4.) Raises Fault where z has another size.
+    """
+    z = jax.eval_shape(lambda: model.prior(params).sample(random.key(0)))
+    if z.shape != (2,):
+        raise Fault(f'the manifold needs a latent of 2, found {z.shape}', 'train with --latent 2')
+    ticks = jax.scipy.stats.norm.ppf((jnp.arange(side) + 0.5) / side)
+    return vmap(lambda y: vmap(lambda x: model.decode(params, jnp.stack([x, -y])).mean)(ticks))(ticks)

@@ -1,0 +1,148 @@
+"""ELBO and -log p(x) of a split, with standard errors."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax, random, vmap
+from jax.scipy.special import logsumexp
+
+from vae_jax import bounds
+from vae_jax.errors import Fault
+from vae_jax.evaluation.streaming import ROWS, dims_of, finite, log_cell, over, viewed
+from vae_jax.models import Model
+
+
+class Estimate(NamedTuple):
+    """A mean over examples: `values` [n] in nats, one an example; `dims` numbers an example; log_cell as in `nll`."""
+
+    values: np.ndarray
+    dims: int
+    log_cell: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean over examples: std / sqrt(n); nan for one example."""
+        n = len(self.values)
+        return float(np.std(self.values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
+
+    @property
+    def bits_per_dim(self) -> float:
+        """mean / (dims log 2), less log2 of a cell's width where x is a density over dequantized data."""
+        return (self.mean / self.dims - self.log_cell) / math.log(2)
+
+    @property
+    def bits_per_dim_se(self) -> float:
+        return self.se / (self.dims * math.log(2))
+
+    def __str__(self) -> str:
+        bits = f'{self.bits_per_dim:.4f} +- {self.bits_per_dim_se:.4f} bits/dim'
+        return f'{self.mean:.3f} +- {self.se:.3f} nats, {bits}'
+
+
+class NLL(NamedTuple):
+    """-log p(x) by importance sampling: an upper bound in expectation, `effective` samples [n] beside each value."""
+
+    estimate: Estimate
+    effective: np.ndarray
+    k: int
+
+    def __str__(self) -> str:
+        low, median = np.min(self.effective), np.median(self.effective)
+        return f'{self.estimate}, {self.k} samples ({median:.0f} effective in the median, {low:.1f} at the least)'
+
+
+class ELBO(NamedTuple):
+    """One-sample ELBO of each example with its halves: elbo = -(distortion + rate), nats."""
+
+    elbo: Estimate
+    rate: Estimate
+    distortion: Estimate
+
+    def __str__(self) -> str:
+        return f'ELBO {self.elbo} (rate {self.rate.mean:.3f}, distortion {self.distortion.mean:.3f})'
+
+
+@partial(jax.jit, static_argnames=('model', 'samples', 'kl'))
+def _elbo_rows(model: Model, samples: int, kl: Any, params: Any, key: Array, split: Any, rows: Array) -> bounds.Terms:
+    def one(row: Array) -> bounds.Terms:
+        x, model_key = viewed(split, key, row)
+        terms = vmap(lambda k: bounds.elbo_terms(model, params, k, x, kl))(random.split(model_key, samples))
+        return jax.tree.map(lambda t: jnp.mean(t, 0), terms)
+
+    return vmap(one)(rows)
+
+
+def elbo_estimate(
+    model: Model,
+    params: Any,
+    split: Any,
+    key: Array,
+    samples: int = 1,
+    kl: Callable[..., Array] = bounds.closed_form,
+    quiet: bool = True,
+) -> ELBO:
+    """Mean ELBO over a split with its rate and distortion, `samples` of z an example; nats.
+
+    Raises Fault on an empty split and (code 4) where a value is not finite.
+    """
+    size = max(1, min(len(split), ROWS // samples))
+    terms = over(lambda rows: _elbo_rows(model, samples, kl, params, key, split, rows), split, size, quiet, 'ELBO')
+    rate, distortion = finite(terms.rate, 'rate'), finite(terms.distortion, 'distortion')
+    dims, cell = dims_of(split), log_cell(split)
+    return ELBO(
+        Estimate(-(rate.astype(np.float64) + distortion), dims, -cell),
+        Estimate(rate.astype(np.float64), dims),
+        Estimate(distortion.astype(np.float64), dims, cell),
+    )
+
+
+def log_p_streamed(model: Model, params: Any, key: Array, x: Any, k: int, rows: int) -> tuple[Array, Array]:
+    """(log 1/k sum w, effective samples) of one example, `rows` samples of z at a time: memory does not grow with k."""
+    q, count = model.encode(params, x), -(-k // rows)
+
+    def block(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+        zs = vmap(q.sample)(random.split(random.fold_in(key, i), rows))
+        log_w = vmap(lambda z: bounds.log_weight(model, params, q, z, x))(zs)
+        log_w = jnp.where(i * rows + jnp.arange(rows) < k, log_w, -jnp.inf)
+        first, second = carry
+        return (jnp.logaddexp(first, logsumexp(log_w)), jnp.logaddexp(second, logsumexp(2 * log_w))), None
+
+    start = (jnp.array(-jnp.inf, jnp.float32), jnp.array(-jnp.inf, jnp.float32))
+    (first, second), _ = lax.scan(block, start, jnp.arange(count))
+    return first - math.log(k), jnp.exp(2 * first - second)
+
+
+@partial(jax.jit, static_argnames=('model', 'k', 'rows_of_z'))
+def _nll_rows(model: Model, k: int, rows_of_z: int, params: Any, key: Array, split: Any, rows: Array) -> Any:
+    def one(row: Array) -> tuple[Array, Array]:
+        x, model_key = viewed(split, key, row)
+        return log_p_streamed(model, params, model_key, x, k, rows_of_z)
+
+    return vmap(one)(rows)
+
+
+def nll(model: Model, params: Any, split: Any, key: Array, k: int = 5000, quiet: bool = True) -> NLL:
+    """-log p(x) of each example, -log 1/k sum_i p(x, z_i) / q(z_i|x): importance sampling (Burda et al. 2015), nats.
+
+    Streams over examples and samples: about 1,600 decoder rows are alive at a time, whatever n and k are. For
+    dequantized data it is the density's, and bits/dim those of the pixels. Raises Fault on k < 1, an empty split, and
+    (code 4) on values that are not finite.
+    """
+    if k < 1:
+        raise Fault(f'k is {k}, expected 1 or more samples', 'pass k=5000')
+    rows_of_z = min(k, 200)
+    size = max(1, min(len(split), ROWS // rows_of_z))
+    log_p, effective = over(
+        lambda rows: _nll_rows(model, k, rows_of_z, params, key, split, rows), split, size, quiet, f'log p(x), k={k}'
+    )
+    values = -finite(log_p, 'log p(x)').astype(np.float64)
+    return NLL(Estimate(values, dims_of(split), log_cell(split)), effective, k)
