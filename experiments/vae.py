@@ -83,8 +83,8 @@ def load_data(config: Config) -> Any:
     from vae_jax import data as data_module
     from vae_jax.errors import ENVIRONMENT, Fault
 
-    options: dict[str, Any] = {'binarization': None if config.binarization == 'auto' else config.binarization}
-    options |= {} if config.validation is None else {'validation': config.validation}
+    chosen = {'binarization': config.binarization, 'validation': config.validation}
+    options: dict[str, Any] = {name: value for name, value in chosen.items() if value not in ('auto', None)}
     if config.data is not None:
         data = data_module.from_path(config.data, **options)
     else:
@@ -93,7 +93,7 @@ def load_data(config: Config) -> Any:
         except Fault as fault:
             if not config.run.smoke or fault.code != ENVIRONMENT:
                 raise
-            data = data_module.stand_in(config.dataset, binarization=options['binarization'])
+            data = data_module.stand_in(config.dataset, binarization=options.get('binarization'))
     return data_module.first(data, 256) if config.run.smoke else data
 
 

@@ -123,6 +123,9 @@ def test_a_restored_state_compiles_no_second_program_and_stays_where_it_was(tmp_
     assert [found[name].weak_type for name in ('strong', 'weak', 'scalar')] == [False, True, True]
     step(found)
     assert len(traces) == seen
+    pinned = state | {'weak': jax.device_put(state['weak'], jax.devices()[0])}
+    assert [leaf.committed for leaf in jax.tree.leaves(found)] == [False] * 4
+    assert checkpoints.restore(tmp_path, pinned)[1]['weak'].committed
 
 
 def test_restoring_to_shapes_needs_no_arrays(tmp_path):

@@ -104,7 +104,10 @@ def test_what_is_not_finite_is_a_string_in_the_file_and_a_float_again():
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    runs.write_json(tmp_path / 'a.json', {'n': 1})
+    runs.write_json(tmp_path / 'a.json', {'n': 0})
+    with open(tmp_path / 'a.json') as reader:
+        runs.write_json(tmp_path / 'a.json', {'n': 1})
+        assert json.load(reader) == {'n': 0}, 'a reader must never see a file change under it'
 
     def fail(*_):
         raise OSError(28, 'No space left on device')

@@ -30,8 +30,8 @@ def threefry_bits(key: Array, n: int) -> Array:
 def binarize(key: Array, x: Array, levels: int) -> Array:
     """Bernoulli(x / (levels - 1)) as float32, for u8 x of any shape, from 16 random bits u a pixel.
 
-    u / 2^16 < x / (levels - 1): right to 2^-16; 0 and levels - 1 are certain. One byte a pixel would turn a saturated one off once in 256: a nat an
-    image.
+    u / 2^16 < x / (levels - 1): right to 2^-16, and 0 and levels - 1 are certain. One byte a pixel would turn a saturated
+    one off once in 256, about a nat an image.
     """
     words = threefry_bits(key, (x.size + 1) // 2)
     u = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
@@ -161,7 +161,7 @@ def _lax_conv(x: Array, w: Array, stride: int, dtype: Any) -> Array:
 
 
 def _product_conv(x: Array, w: Array, stride: int, dtype: Any) -> Array:
-    """VALID convolution as one product: of patches, or (fewer outputs than inputs) before the taps are shifted and added."""
+    """VALID convolution as one product: of patches, or (d < c) of pixels whose outputs are shifted and added."""
     k, _, c, d = w.shape
     h, wd = ((n - k) // stride + 1 for n in x.shape[:2])
 

@@ -186,7 +186,7 @@ class _Upsample(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + f(f(x)), f = convolution after activation after normalization (He et al. 2016, identity mappings, fig. 4e)."""
+    """x + f(f(x)), f = convolution after activation after normalization (He et al. 2016, "Identity mappings")."""
 
     activation: Activation
     dtype: Any = None
@@ -202,7 +202,7 @@ class _Block(nn.Module):
 
 
 def _dense(size: int, dtype: Any) -> nn.Module:
-    return nn.Dense(size, dot_general=partial(_dot_general, compute=dtype))
+    return nn.Dense(size) if dtype is None else nn.Dense(size, dot_general=partial(_dot_general, compute=dtype))
 
 
 def _dot_general(x: Array, w: Array, dims: Any, precision: Any = None, *, compute: Any) -> Array:

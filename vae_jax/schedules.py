@@ -1,4 +1,4 @@
-"""Schedules: step -> a factor of peak one, so that `hyper.lr * shape(step)` stays traced. Numbers of steps are static."""
+"""Schedules: step -> a factor of peak one, so that `hyper.lr * shape(step)` stays traced. Step counts are static."""
 
 from collections.abc import Callable
 from typing import Any

@@ -146,11 +146,10 @@ def fit(
             if directory is None:
                 return
             done = progress._replace(wall_s=progress.wall_s + time.monotonic() - started)
-            if progress.best_step >= 0 and checkpoints.latest(directory.best) != progress.best_step:
+            if progress.best_step >= 0:
                 checkpoints.save(directory.best, int(progress.best_step), {'state': best_state}, keep=2)
             tree = {'progress': done._asdict(), 'identity': json.dumps(identity)}
-            if checkpoints.latest(directory.last) != at:
-                checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
+            checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
 
         at = int(jnp.max(state.step))
         started = saved = time.monotonic()

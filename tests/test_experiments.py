@@ -1,0 +1,128 @@
+"""Every experiment at smoke size, every switch of the general one, and the README's script, run as a user would."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import vae
+from vae_jax import cli, config, runs
+from vae_jax.errors import Fault
+
+ROOT = Path(__file__).parent.parent
+SWITCHES = {
+    'default': {},
+    'latent of two': {'latent': 2},
+    'conv': {'network': 'conv', 'channels': (4, 8), 'hidden': (8,)},
+    'resnet': {'network': 'resnet', 'channels': (4, 8), 'hidden': (8,), 'activation': 'silu'},
+    'iwae': {'objective': 'iwae', 'k': 3, 'optimizer': 'adam_iwae', 'schedule': 'falling'},
+    'elbo of several samples': {'k': 3, 'warmup': 1, 'schedule': 'cosine', 'observe': 'gradients'},
+    'grey, discretized': {'binarization': 'none'},
+    'grey, normal': {'binarization': 'none', 'likelihood': 'normal', 'optimizer': 'adagrad'},
+    'grey, soft': {'binarization': 'none', 'likelihood': 'soft_bernoulli'},
+    'static': {'binarization': 'static', 'output_bias': 'data', 'select': 'last', 'optimizer': 'rmsprop'},
+    'threshold': {'binarization': 'threshold', 'activation': 'tanh', 'patience': 1, 'optimizer': 'adamw'},
+    'no validation': {'validation': 0, 'select': 'last', 'optimizer': 'sgd'},
+}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def unoptimized():
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)
+
+
+def run(out, **fields):
+    flags = config.RunFlags(smoke=True, quiet=True, out=str(out), data_dir=str(out.parent / 'no data here'))
+    return cli.run(vae.Config(run=flags, **fields), vae.build, name='vae', version=vae.VERSION)
+
+
+@pytest.mark.parametrize('name', SWITCHES)
+def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
+    result = run(tmp_path / 'run', **SWITCHES[name])
+    for metric in ('test_elbo', 'test_rate', 'test_distortion', 'test_nll'):
+        assert (
+            np.isfinite(result[metric]) and result[f'{metric}_se'] > 0 and np.isfinite(result[f'{metric}_bits_per_dim'])
+        )
+    assert result['test_nll'] <= -result['test_elbo'] + 5 * result['test_elbo_se']
+    assert ('notes' in result and 'not a likelihood' in result['notes'][0]) == (name == 'grey, soft')
+    page = (tmp_path / 'run/report.html').read_text()
+    assert 'Reconstructions' in page and ('manifold' in page.lower()) == (name == 'latent of two')
+    assert runs.verify(tmp_path / 'run') == []
+    names = set().union(*runs.read_metrics(tmp_path / 'run/metrics.jsonl'))
+    assert ('train/grad_norm/encode' in names) == (name == 'elbo of several samples')
+    assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
+
+
+def test_a_dataset_that_is_not_there_is_stood_in_for_and_said_so(tmp_path):
+    result = run(tmp_path / 'run', dataset='mnist')
+    assert result['notes'] == ['data: stand-in'] and 'data: stand-in' in (tmp_path / 'run/report.html').read_text()
+
+
+def test_own_arrays_and_flat_vectors(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / 'mine.npz', x=rng.normal(size=(90, 7)).astype(np.float32), label=np.arange(90) % 3)
+    result = run(tmp_path / 'run', data=str(tmp_path / 'mine.npz'), batch_size=32)
+    assert np.isfinite(result['test_nll']) and result['test_examples'] == 9
+
+
+def test_a_run_starts_from_another_with_a_frozen_part(tmp_path):
+    run(tmp_path / 'first')
+    run(tmp_path / 'second', warm_start=str(tmp_path / 'first'), freeze=('decode',))
+    first, second = (runs.load(tmp_path / name).params for name in ('first', 'second'))
+    same = jax.tree.map(lambda a, b: bool(np.array_equal(a, b)), first, second)
+    assert all(jax.tree.leaves(same['decode'])) and not all(jax.tree.leaves(same['encode']))
+
+
+def test_a_notebook_gets_everything_back_and_runs_stand_in_one_table(tmp_path):
+    run(tmp_path / 'a')
+    run(tmp_path / 'b', latent=3)
+    loaded = runs.load(tmp_path / 'b')
+    assert loaded.config.latent == 3
+    x = np.asarray(loaded.experiment.data.example)
+    assert loaded.model.encode(loaded.params, x).mean.shape == (3,)
+    rows = {Path(row['path']).name: row for row in runs.table(str(tmp_path / '**'))}
+    assert {'a', 'b'} == set(rows) and {row['latent'] for row in rows.values()} == {3, 16}
+    assert rows['a']['test_nll'] == json.loads((tmp_path / 'a/result.json').read_text())['test_nll']
+
+
+REFUSED = [
+    ({'binarization': 'none', 'likelihood': 'bernoulli'}, 'Bernoulli expects 0 or 1'),
+    ({'dataset': 'mnits'}, 'mnist'),
+    ({'batch_size': 5000}, 'batch is 5000'),
+    ({'epochs': 1, 'steps': 1}, 'both given'),
+    ({'validation': 0}, '--select last'),
+    ({'objective': 'iwae', 'hyper': vae.Hyper(beta=2.0)}, '--objective elbo'),
+    ({'freeze': ('decoder',)}, 'decode'),
+    ({'data': 'nowhere.npz'}, 'nowhere.npz'),
+    ({'latent': 0}, 'latent'),
+]
+
+
+@pytest.mark.parametrize('fields, said', REFUSED, ids=[said for _, said in REFUSED])
+def test_bad_input_is_refused_in_one_line(fields, said, tmp_path):
+    with pytest.raises(Fault) as fault:
+        run(tmp_path / 'run', **fields)
+    assert said in str(fault.value) and '\n' not in str(fault.value) and fault.value.code in (2, 3)
+    assert not (tmp_path / 'run/result.json').exists()
+
+
+def test_the_readmes_script_runs(tmp_path, monkeypatch, capsys):
+    (code,) = re.findall(r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S)
+    for old, new in {
+        "'mnist'": "'digits'",
+        'epochs=20': 'epochs=1',
+        'k=5000': 'k=20',
+        '256)': '8)',
+        '(32, 64)': '(4, 8)',
+    }.items():
+        assert old in code
+        code = code.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TQDM_DISABLE', '1')
+    exec(compile(code, 'README.md', 'exec'), {})
+    assert 'nats' in capsys.readouterr().out and (tmp_path / 'samples.png').stat().st_size > 0

@@ -1,0 +1,192 @@
+"""Reading runs: as a table, in a notebook, and to see whether their files are whole."""
+
+import dataclasses
+import functools
+import glob
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from vae_jax.config import NO_EFFECT, RunFlags, from_json
+from vae_jax.errors import Fault
+from vae_jax.fields import leaves
+from vae_jax.files import dumps, first_line, read_json, read_metrics
+from vae_jax.runs.directory import finished
+from vae_jax.runs.environment import flat, say_differences, software
+
+__all__ = ['Loaded', 'load', 'table', 'units', 'verify']
+_ASIDE = re.compile(r'path$|units(\.|$)')  # fields of a result that are no result
+_UNITS = [  # of the words of a name, between '_' and '/', the first that fits; a learning rate is no rate in nats
+    (re.compile(f'(^|[/_])({words})($|[/_])'), unit)
+    for words, unit in [
+        ('bits_per_dim', 'bits/dim'),
+        ('examples_per_s', 'examples/s'),
+        ('steps_per_s', 'steps/s'),
+        ('wall_s|seconds', 's'),
+        ('learning_rate|lr|norm|norms|fraction|ratio', '1'),
+        ('step|steps', 'steps'),
+        ('epoch|epochs', 'epochs'),
+        ('elbo|iwae|bound|rate|distortion|loss|nll|kl|log_px?|log_prob|log_weight|log_w', 'nats'),
+    ]
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A run in a notebook. `experiment` and `model` call `build(config)` once asked for: that loads data."""
+
+    path: Path
+    config: Any  # a Config where there is a build, else the dict of config.json
+    params: Any
+    result: dict[str, Any] | None
+    build: Callable[[Any], Any] | None = dataclasses.field(default=None, repr=False)
+
+    @functools.cached_property
+    def experiment(self) -> Any:
+        return None if self.build is None else self.build(self.config)
+
+    @property
+    def model(self) -> Any:
+        return getattr(self.experiment, 'model', None)
+
+
+def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None) -> Loaded:
+    """A run with the params of its best checkpoint, else of its last, every array hashed again; their tree is of dicts.
+
+    `build` is by default the one that config.json names, if it is of the installed experiments or imported already;
+    otherwise `model` is None, and stderr says why. Where versions or commits are not those of the run, stderr says so.
+    Raises Fault where there is no run or no intact checkpoint.
+    """
+    from vae_jax import checkpoints
+
+    folder = Path(path).expanduser()
+    stored = _stored(folder)
+    places = [folder / 'checkpoints' / name for name in ('best', 'last')]
+    params = checkpoints.restore_params(next((p for p in places if checkpoints.latest(p) is not None), places[-1]))
+    say_differences(folder, stored, software(stored.get('build')))
+    config = stored['config']
+    if build is not None:
+        config = _as_config(build, config)
+    elif 'build' in stored:
+        build, why = _installed(stored['build'], stored.get('version'))
+        try:
+            config = _as_config(build, config) if build else config
+        except Fault as fault:
+            build, why = None, fault.what
+        if why:
+            print(f'note: {folder} was built by {stored["build"]!r}: {why}', file=sys.stderr)
+    return Loaded(folder, config, params, finished(folder), build)
+
+
+def table(pattern: str = 'runs/**') -> list[dict[str, Any]]:
+    """One row a run: path, state, the fields of its configuration that differ between these runs, its result's fields.
+
+    Flags that change no result (`--out`) do not count. Nested names are joined by dots; 'result.' goes before a name
+    that is one of the configuration too. Runs set aside stay out, unless the pattern says '.old-'; one that cannot be
+    read has its row, with a 'problem'.
+    """
+    found = {Path(name) for name in glob.glob(pattern, recursive=True)}
+    folders = sorted(folder for folder in found if (folder / 'config.json').is_file())
+    configs: dict[Path, dict[str, Any]] = {}
+    results: dict[Path, dict[str, Any]] = {}
+    for folder in folders:
+        if '.old-' in pattern or not re.search(r'\.old-\d+(/|$)', folder.as_posix()):
+            configs[folder], results[folder] = {}, {'state': 'damaged'}
+            try:
+                configs[folder] = flat(_stored(folder)['config'])
+                result = finished(folder)
+                told = {name: value for name, value in flat(result or {}).items() if not _ASIDE.match(name)}
+                results[folder] = {'state': 'unfinished' if result is None else 'done', **told}
+            except Fault as fault:
+                results[folder]['problem'] = fault.what
+    idle = {'.'.join(('run', *leaf.path)) for leaf in leaves(RunFlags) if NO_EFFECT in leaf.marks}
+    names = dict.fromkeys(name for config in configs.values() for name in config if name not in idle)
+    readable = [config for config in configs.values() if config]
+    varied = [name for name in names if len({dumps(c[name]) if name in c else None for c in readable}) > 1]
+    return [
+        {'path': str(folder)}
+        | {name: configs[folder].get(name) for name in varied}
+        | {f'result.{name}' if name in varied else name: value for name, value in results[folder].items()}
+        for folder in configs
+    ]
+
+
+def verify(path: str | os.PathLike[str]) -> list[str]:
+    """Reads the files of a run, and hashes every array of its checkpoints again: the problems, one line each."""
+    from vae_jax import checkpoints
+
+    folder, problems = Path(path), []
+    for read in (lambda: _stored(folder), lambda: read_metrics(folder / 'metrics.jsonl'), lambda: finished(folder)):
+        try:
+            read()
+        except Fault as fault:
+            problems.append(fault.what)
+    for name in ('last', 'best'):
+        if (folder / 'checkpoints' / name).exists():
+            problems += checkpoints.verify(folder / 'checkpoints' / name)
+    if (folder / 'evaluation.npz').exists():
+        problems += _problems_of_examples(folder / 'evaluation.npz')
+    if (folder / 'result.json').exists() and not (folder / 'checkpoints').exists():
+        problems.append(f'{folder} is finished, and has no checkpoints')
+    return problems
+
+
+def units(names: Iterable[str]) -> dict[str, str]:
+    """The unit of each metric by the words of its name: 'nats', 'bits/dim', 's', 'steps', 'epochs', else '1'."""
+    return {name: next((unit for pattern, unit in _UNITS if pattern.search(name)), '1') for name in names}
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    if not (folder / 'config.json').is_file():
+        raise Fault(f'{folder} is no run: it has no config.json', 'give the directory of a run')
+    stored = read_json(folder / 'config.json')
+    if not isinstance(stored, dict) or not isinstance(stored.get('config'), dict):
+        raise Fault(f'{folder / "config.json"} holds no configuration', 'restore a copy of the file')
+    return stored
+
+
+def _problems_of_examples(path: Path) -> list[str]:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            rows = {name: len(file[name]) for name in file.files}
+    except Exception as error:  # zipfile, zlib and numpy raise whatever befell them
+        return [f'{path} cannot be read: {first_line(error)}']
+    return [] if len(set(rows.values())) == 1 else [f'{path} has arrays of different lengths: {rows}']
+
+
+def _installed(name: Any, version: Any) -> tuple[Callable[[Any], Any] | None, str]:
+    """(build, '') or (build, a warning) or (None, why not). A file cannot make us import or call whatever it names."""
+    module, _, function = str(name).partition(':')
+    words = [*module.split('.'), function]
+    if not all(word.isidentifier() for word in words):
+        return None, "that is no 'module:function'; pass build="
+    if words[0] != 'experiments' and module not in sys.modules:
+        return None, 'that is not one of the installed experiments; pass build='
+    try:
+        home = importlib.import_module(module)
+    except Exception as error:
+        return None, f'its import failed ({first_line(error)}); pass build='
+    build = getattr(home, function, None)
+    if not inspect.isfunction(build) or build.__module__ != module or _config_class(build) is None:
+        return None, 'there is no such function beside a dataclass Config; pass build='
+    here = getattr(home, 'VERSION', version)
+    return build, f'that was version {version}, here it is {here}' if here != version else ''
+
+
+def _config_class(build: Callable[[Any], Any]) -> Any:
+    build = inspect.unwrap(build)
+    home = sys.modules.get(getattr(build, '__module__', ''))
+    found = getattr(build, '__globals__', {}).get('Config') or getattr(home, 'Config', None)
+    return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
+
+
+def _as_config(build: Callable[[Any], Any], config: dict[str, Any]) -> Any:
+    kind = _config_class(build)
+    return config if kind is None else from_json(kind, config)
