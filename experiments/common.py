@@ -1,4 +1,4 @@
-"""What every VAE experiment does when training is done: evaluate on the test split, draw the report, print a summary."""
+"""What every VAE experiment does when trained: evaluate on the test split, draw the report, print a summary."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Callable[..., tuple[dict, dict]]:
-    """evaluate(params, key, quiet) -> (result, per-example arrays): test ELBO, rate, distortion and NLL with k samples."""
+    """evaluate(params, key, quiet) -> (result, arrays of one row an example): test ELBO with its halves, NLL."""
 
     def evaluate(params: Any, key: Any, quiet: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         import jax

@@ -1,0 +1,163 @@
+"""Published protocols as flags of experiments.vae, their results, and the table of them all in experiments/README.md.
+
+Claim     Each protocol below gives the number its row expects; the table is written from committed results only.
+Command   python -m experiments.protocols digits            (runs one, stores experiments/results/digits.json)
+          python -m experiments.protocols                   (writes experiments/README.md from the stored results)
+Expected  see the `expected` of each protocol
+Time      see the table; device: two CPU cores
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+
+
+class Protocol(NamedTuple):
+    """What is run, and what was expected of it before it was run."""
+
+    flags: str  # of python -m experiments.vae
+    expected: str
+    source: str
+    seeds: int = 1
+
+
+PROTOCOLS = {
+    'digits': Protocol(
+        '',
+        'a test -log p(x) below its -ELBO; no published number',
+        'what `make demo` runs: 8x8 digits of scikit-learn, 1,297 / 200 / 300, dynamic binarization',
+        seeds=5,
+    ),
+    'static_mnist': Protocol(
+        '--dataset binarized_mnist --hidden 500 --latent 20 --epochs 10 --select last',
+        '-ELBO 103.3 +- 0.5 (flax’s own example: 103.1 to 103.6 over five seeds)',
+        'the VAE example of flax: 784-500-20 relu, batch 128, Adam 1e-3, static binarization, 10 epochs',
+        seeds=5,
+    ),
+    'iwae_network_k1': Protocol(
+        '--dataset mnist --validation 0 --hidden 200 200 --activation tanh --latent 50 --batch-size 100 '
+        '--epochs 100 --schedule cosine --output-bias data --select last',
+        '-log p(x) 86.76 after 3,280 epochs; at 100 epochs -ELBO 94.6 or below, -log p(x) near 89.6',
+        'Burda et al. 2015: one stochastic layer, k = 1, dynamic binarization, all 60,000 training images; 100 epochs',
+    ),
+}
+
+
+INTRODUCTION = """# Results
+
+Written by `python -m experiments.protocols` from `experiments/results/`; nothing is typed in. Values are in nats an
+image on the test split: mean over seeds +- its standard error; where there is one seed, marked *, +- the standard error
+over test images. -log p(x) is an importance-sampled bound with the number of samples named. Time is that of training /
+with evaluation and report, a seed, in seconds.
+
+"""
+
+
+def _machine() -> str:
+    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
+    names = {line.partition(':')[2].strip() for line in lines if line.startswith('model name')}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return f'{cores} cores of {", ".join(sorted(names)) or platform.processor()}'
+
+
+def run(name: str, data_dir: str | None, out: Path) -> None:
+    """Trains and evaluates every seed of a protocol and stores its results in experiments/results/<name>.json."""
+    from experiments import vae
+    from vae_jax import cli, flags, runs
+    from vae_jax.errors import Fault
+
+    protocol, rows = PROTOCOLS[name], []
+    for seed in range(protocol.seeds):
+        argv = [*protocol.flags.split(), '--seed', str(seed), '--out', str(out / f'{name}-s{seed}'), '--quiet']
+        config: Any = flags.parse(vae.Config, argv + (['--data-dir', data_dir] if data_dir else []), 'protocols', '')
+        if (out / f'{name}-s{seed}' / 'result.json').exists():
+            raise Fault(
+                f'{out / f"{name}-s{seed}"} is finished: its time cannot be measured again', 'give another --out'
+            )
+        started = time.monotonic()
+        result = cli.run(config, vae.build, name='vae', version=vae.VERSION)
+        trained = [
+            row['wall_s'] for row in runs.read_metrics(Path(result['path']) / 'metrics.jsonl') if 'wall_s' in row
+        ]
+        kept = {k: v for k, v in result.items() if k not in ('path', 'units')}
+        rows.append({'seed': seed, **kept, 'training_s': trained[-1], 'total_s': round(time.monotonic() - started, 1)})
+        print(json.dumps(rows[-1]), flush=True)
+    versions = runs.environment()['versions']
+    document = {
+        'command': f'python -m experiments.protocols {name}',
+        'date': datetime.date.today().isoformat(),
+        'machine': _machine(),
+        'versions': {
+            package: versions[package] for package in ('python', 'jax', 'flax', 'optax') if package in versions
+        },
+        'results': rows,
+    }
+    (HERE / 'results').mkdir(exist_ok=True)
+    runs.write_json(HERE / 'results' / f'{name}.json', document)
+
+
+def _cell(rows: list[dict[str, Any]], metric: str, sign: int) -> str:
+    """Mean over seeds +- its standard error; of one seed, the standard error over test examples, marked *."""
+    values = [sign * row[metric] for row in rows]
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f'{mean:.2f} +- {rows[0][metric + "_se"]:.2f}*'
+    error = (sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)) ** 0.5
+    return f'{mean:.2f} +- {error:.2f}'
+
+
+def table() -> str:
+    """experiments/README.md, from the stored results."""
+
+    columns = ['protocol', 'expected', '-ELBO', '-log p(x)', 'samples', 'seeds', 'time, s', 'machine, date']
+    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    details = []
+    for name, protocol in PROTOCOLS.items():
+        path = HERE / 'results' / f'{name}.json'
+        if not path.exists():
+            lines.append(f'| {name} | {protocol.expected} |' + ' not run |' * (len(columns) - 2))
+            continue
+        stored = json.loads(path.read_text())
+        rows = stored['results']
+        seconds = [sum(row[k] for row in rows) / len(rows) for k in ('training_s', 'total_s')]
+        cells = [name, protocol.expected, _cell(rows, 'test_elbo', -1), _cell(rows, 'test_nll', 1), f'{rows[0]["k"]:,}']
+        cells += [str(len(rows)), f'{seconds[0]:.0f} / {seconds[1]:.0f}', f'{stored["machine"]}, {stored["date"]}']
+        lines.append(f'| {" | ".join(cells)} |')
+        versions = ', '.join(f'{package} {version}' for package, version in stored['versions'].items())
+        details.append(
+            f'**{name}**: {protocol.source}. `python -m experiments.vae {protocol.flags}`'.rstrip()
+            + f', or all its seeds: `{stored["command"]}`. {versions}.'
+        )
+    return INTRODUCTION + '\n'.join(lines) + '\n\n' + '\n\n'.join(details) + '\n'
+
+
+def main() -> int:
+    from vae_jax import process
+    from vae_jax.errors import Fault
+
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser.add_argument('name', nargs='?', choices=sorted(PROTOCOLS), help='protocol to run; none: write the table')
+    parser.add_argument('--data-dir', help='prepared datasets')
+    parser.add_argument('--out', type=Path, default=Path('runs') / 'protocols', help='where its run directories go')
+    given = parser.parse_args()
+    if given.name is None:
+        (HERE / 'README.md').write_text(table())
+        return 0
+    try:
+        process.start_jax()
+        run(given.name, given.data_dir, given.out)
+    except Fault as fault:
+        process.tell(f'error: {fault}')
+        return fault.code
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
