@@ -1,4 +1,4 @@
-"""Models whose answers are known: a linear-Gaussian one in closed form, and quadrature for any model with z in one dimension."""
+"""Models whose answers are known: a linear-Gaussian one in closed form, and any with a scalar z by quadrature."""
 
 from typing import Any, NamedTuple
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def assert_mean(draws, expected, sigmas: float = 5.0) -> None:
-    """draws [n, ...] average to `expected` [...] within `sigmas` of their standard error; constant draws must be equal."""
+    """draws [n, ...] average to `expected` [...] within `sigmas` standard errors; constant draws must be equal."""
     draws = np.asarray(draws, np.float64)
     error = np.std(draws, 0, ddof=1) / np.sqrt(len(draws))
     distance = np.abs(np.mean(draws, 0) - np.asarray(expected, np.float64))

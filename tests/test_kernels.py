@@ -21,7 +21,7 @@ def double(dtype):
 
 
 def assert_equal_in_every_derivative(fast, plain, args, value, gradient):
-    """Value, reverse mode in every argument, forward mode and (reverse of reverse) second order, relative to the largest."""
+    """Value, reverse mode in every argument, forward mode and reverse over forward, relative to the largest entry."""
     weights = jnp.cos(jnp.arange(plain(*args).size, dtype=args[0].dtype)).reshape(plain(*args).shape)
     tangents = tuple(jnp.sin(1 + jnp.arange(a.size, dtype=a.dtype)).reshape(a.shape) for a in args)
     every = tuple(range(len(args)))

@@ -41,7 +41,10 @@ def _check_pathwise(q: Any) -> None:
 
 
 def elbo_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Terms:
-    """-log p(x|z) at z ~ q(z|x), and KL(q(z|x) || p(z)) (Kingma & Welling 2013, eq. 3). Raises Fault on a discrete q."""
+    """-log p(x|z) at z ~ q(z|x), and KL(q(z|x) || p(z)) (Kingma & Welling 2013, eq. 3).
+
+    Raises Fault on a discrete q.
+    """
     q, p = model.encode(params, x), model.prior(params)
     _check_pathwise(q)
     z, log_q = q.sample_and_log_prob(key)
@@ -69,7 +72,10 @@ def log_weights(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
 
 
 def iwae(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
-    """log 1/k sum_i w_i <= log p(x), nats; k = 1 is the ELBO (Burda et al. 2015, eq. 8). Raises Fault on a discrete q."""
+    """log 1/k sum_i w_i <= log p(x), nats; k = 1 is the ELBO (Burda et al. 2015, eq. 8).
+
+    Raises Fault on k < 1 and on a discrete q.
+    """
     _check_pathwise(jax.eval_shape(model.encode, params, x))
     return logsumexp(log_weights(model, params, key, x, k)) - math.log(k)
 

@@ -168,7 +168,7 @@ SoftBernoulli = Family(
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DiscretizedLogistic:
-    """Mass of a logistic over the cells of `levels` equal steps on [0, 1], edge cells open (Salimans et al. 2017, eq. 2).
+    """Mass of a logistic over the cells of `levels` equal steps on [0, 1], edge cells open (Salimans 2017, eq. 2).
 
     mean and log_std are those of the logistic before it is cut into cells, in units of x.
     """
@@ -200,7 +200,7 @@ class DiscretizedLogistic:
         return jnp.clip(jnp.round(x * (self.levels - 1)), 0, self.levels - 1) / (self.levels - 1)
 
     def log_prob(self, x: Array) -> Array:
-        """sum_i log(sigmoid(b_i) - sigmoid(a_i)), a and b the edges of the cell of x_i, in nats. Raises Fault on a batch.
+        """sum_i log(sigmoid(b_i) - sigmoid(a_i)), a and b the edges of x_i's cell, nats. Raises Fault on a batch.
 
         sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(a - b)) keeps its digits at any scale.
         """

@@ -30,8 +30,8 @@ def threefry_bits(key: Array, n: int) -> Array:
 def binarize(key: Array, x: Array, levels: int) -> Array:
     """Bernoulli(x / (levels - 1)) as float32, for u8 x of any shape, from 16 random bits u a pixel.
 
-    u / 2^16 < x / (levels - 1): right to 2^-16, and 0 and levels - 1 are certain. One byte a pixel would turn a saturated
-    one off once in 256, about a nat an image.
+    u / 2^16 < x / (levels - 1): right to 2^-16, and 0 and levels - 1 are certain. One byte a pixel would turn a
+    saturated one off once in 256, about a nat an image.
     """
     words = threefry_bits(key, (x.size + 1) // 2)
     u = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
