@@ -24,6 +24,7 @@ PAIRS = {'mlp': MLP, 'conv': CONV, 'resnet': RESNET, 'bfloat16': BFLOAT16}
 IMAGES = [(8, 8), (7, 5), (28, 20, 1), (9, 12, 3), (1, 2)]
 
 
+@jax.jit
 def scale_up(params):
     """Biases and scales off their initial zeros and ones, that a wrong axis may show."""
     leaves, tree = jax.tree.flatten(params)
