@@ -139,4 +139,4 @@ def test_memory_does_not_grow_with_the_number_of_samples():
         compiled = evaluation.likelihood._nll_rows.lower(model, k, 200, params, KEY, split, rows).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporaries(5000) == temporaries(1000) < 100 * 2**20
+    assert temporaries(5000) < 1.01 * temporaries(1000) and temporaries(5000) < 100 * 2**20
