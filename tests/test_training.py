@@ -217,6 +217,11 @@ def test_one_batch_can_be_overfitted():
     assert metrics['loss'].shape == (200,) and metrics['loss'][-1] < 0.5 * metrics['loss'][0]
 
 
+def test_a_profile_is_written(tmp_path):
+    fit(steps=8, profile=tmp_path / 'profile')
+    assert list((tmp_path / 'profile').rglob('*.xplane.pb'))
+
+
 def test_the_step_lowers_for_every_platform():
     batch = chunks.minibatch(small.DATA.train, jnp.arange(16), KEY)
     state = small.TRAINER.init(KEY, batch, small.Hyper())

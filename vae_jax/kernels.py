@@ -89,7 +89,7 @@ def _batch_product(args: tuple[Array, Array], axes: tuple[int, int | None], *, d
 
 
 # A primitive, because vmap must give one product over rows x examples: as a batched dot_general XLA's CPU compiler
-# copies a convolution's whole gradient, transposed, to form dW (a fifth to a third of the convolutional step). Being
+# copies a convolution's whole gradient, transposed, to form dW (a fifth of the convolutional step). Being
 # bilinear it has forward mode and all higher derivatives, which custom_vmap and custom_vjp would not leave us.
 _product = Primitive('product')
 _product.def_impl(jax.jit(_rows_by_matrix, static_argnames='dtype'))

@@ -134,11 +134,11 @@ def fit(
             runs.truncate(directory.metrics, int(progress.offset))
             rows = runs.read_metrics(directory.metrics)
 
-        def log(row: dict[str, Any]) -> None:
+        def log(new_rows: list[dict[str, Any]]) -> None:
             nonlocal progress
-            rows.append(row)
-            if directory is not None:
-                progress = progress._replace(offset=runs.append(directory.metrics, [row]))
+            rows.extend(new_rows)
+            if directory is not None and new_rows:
+                progress = progress._replace(offset=runs.append(directory.metrics, new_rows))
 
         def save() -> None:
             if not bool(_all_finite(state.params)):
@@ -151,41 +151,34 @@ def fit(
             tree = {'progress': done._asdict(), 'identity': json.dumps(identity)}
             checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
 
-        at = int(jnp.max(state.step))
+        at, ran = int(jnp.max(state.step)), 0
         started = saved = time.monotonic()
         orders: dict[int, Array] = {}
         bar = stack.enter_context(_bar(total, at, quiet))
-        first_chunk = True
         while at < total and (patience is None or progress.waited < patience):
             count = min(chunk, total - at)
             if validate is not None:
                 count = min(count, validate_every - at % validate_every)
-            epoch = at // per_epoch
-            needed = range(epoch, (at + count - 1) // per_epoch + 1)
+            needed = range(at // per_epoch, (at + count - 1) // per_epoch + 1)
             orders = {e: orders[e] if e in orders else epoch_order(key, e, len(split)) for e in needed}
-            stacked = jnp.stack([orders[min(epoch + i, max(orders))] for i in range(span)])
-            place = Place(jnp.int32(at), jnp.int32(count), jnp.int32(epoch), stacked)
-            with jax.profiler.trace(str(profile)) if profile and not first_chunk else nullcontext():
-                new, metrics, taken_ = run_chunk(trainer, batch, chunk, state, split, key, place)
-                taken = int(taken_)
-            profile, first_chunk = (profile if first_chunk else None), False
+            padded = [orders[min(needed[0] + i, needed[-1])] for i in range(span)]
+            place = Place(jnp.int32(at), jnp.int32(count), jnp.int32(needed[0]), jnp.stack(padded))
+            # the second chunk, which compiles nothing, unless there is but one
+            traced = profile is not None and (ran == 1 or (ran == 0 and count == total - at))
+            with jax.profiler.trace(str(profile)) if traced else nullcontext():
+                new, metrics, steps_taken = run_chunk(trainer, batch, chunk, state, split, key, place)
+                taken = int(steps_taken)
             seen = {name: np.asarray(values)[:taken].astype(np.float64) for name, values in metrics.items()}
             if not np.any(np.isfinite(seen['loss'][-1])):
                 raise _diverged(at + taken, new, seen['loss'][-1])
-            state = new
-            for i in range(taken):
-                window = {name: progress.window[name] + seen[name][i] for name in seen}
-                progress = progress._replace(window=window, count=progress.count + 1)
-                at += 1
-                if at % log_every == 0 or at == total:
-                    means = {f'train/{name}': _plain(sums / progress.count) for name, sums in window.items()}
-                    wall = round(float(progress.wall_s) + time.monotonic() - started, 3)
-                    log({'step': at, 'epoch': at / per_epoch, **means, 'wall_s': wall})
-                    zero = {name: np.zeros_like(sums) for name, sums in window.items()}
-                    progress = progress._replace(window=zero, count=0)
+            wall = round(float(progress.wall_s) + time.monotonic() - started, 3)
+            progress, lines = _windows(progress, seen, at, lambda step: step % log_every == 0 or step == total)
+            state, at, ran = new, at + taken, ran + 1
+            log([{'step': step, 'epoch': step / per_epoch, **means, 'wall_s': wall} for step, means in lines])
             if validate is not None and (at % validate_every == 0 or at == total):
                 values = validate(state.params, random.fold_in(key, _VALIDATE))
-                log({'step': at, 'epoch': at / per_epoch, **{f'validation/{k}': _plain(v) for k, v in values.items()}})
+                named = {f'validation/{name}': _plain(value) for name, value in values.items()}
+                log([{'step': at, 'epoch': at / per_epoch, **named}])
                 if float(values['loss']) < progress.best:
                     best_state = state
                     progress = progress._replace(best=float(values['loss']), best_step=at, waited=0)
@@ -202,6 +195,22 @@ def fit(
         save()
         chosen = best_state.params if progress.best_step >= 0 else state.params
         return Run(state, chosen, int(progress.best_step), rows, directory.path if directory is not None else None)
+
+
+def _windows(
+    progress: Progress, seen: Mapping[str, np.ndarray], at: int, ends: Callable[[int], bool]
+) -> tuple[Progress, list[tuple[int, dict[str, Any]]]]:
+    """Adds the metrics of each step behind `at` to the open window: (progress, the means of the windows that ended).
+
+    Summed one step after the other, so that the sums do not depend on where chunks begin.
+    """
+    sums, count, lines = dict(progress.window), int(progress.count), []
+    for i in range(len(next(iter(seen.values())))):
+        sums, count = {name: sums[name] + seen[name][i] for name in sums}, count + 1
+        if ends(at + i + 1):
+            lines.append((at + i + 1, {f'train/{name}': _plain(total / count) for name, total in sums.items()}))
+            sums, count = {name: np.zeros_like(total) for name, total in sums.items()}, 0
+    return progress._replace(window=sums, count=count), lines
 
 
 def _plain(value: Any) -> Any:
