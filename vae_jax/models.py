@@ -62,7 +62,7 @@ def vae(
         raise Fault('one example is a scalar, expected an array of rank 1 to 3', 'give the data a feature axis')
     if not isinstance(like, jax.ShapeDtypeStruct):
         check_support(likelihood, like)
-    encode_net: Any = networks.head(encoder, latent * posterior.arity)
+    encode_net = networks.Head(encoder, latent * posterior.arity)
     decode_net: Any = decoder(_features_shape(shape, likelihood.arity))
     if output_bias is not None and tuple(jnp.shape(output_bias)) != shape:
         raise Fault(f'output_bias has shape {jnp.shape(output_bias)}, one example {shape}', 'give one number a pixel')

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
-from jax import Array
+from jax import Array, random
 
 from vae_jax import kernels
 from vae_jax.errors import Fault
@@ -77,20 +77,23 @@ def resnet_decoder(
     return _image_decoder(channels, dense, activation, dtype, _Block)
 
 
-def head(network: Any, size: int) -> nn.Module:
-    """x -> features [size]: one dense layer, without activation, on top of an encoder's features."""
-    return Head(network, size)
-
-
-class Head(nn.Module):
-    """What `head` makes."""
+@dataclass(frozen=True)
+class Head:
+    """x -> features [size]: one dense layer, without activation, on the features of any (init, apply) network."""
 
     network: Any
     size: int
 
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        return nn.Dense(self.size)(self.network(x))
+    def init(self, key: Array, x: Any) -> dict[str, Any]:
+        """{'network': of the network, 'head': of the layer}."""
+        a, b = random.split(key)
+        params = self.network.init(a, x)
+        return {'network': params, 'head': nn.Dense(self.size).init(b, self.network.apply(params, x))}
+
+    def apply(self, params: Any, x: Any) -> Array:
+        """features [size]."""
+        features = self.network.apply(params['network'], x)
+        return nn.Dense(self.size).apply(params['head'], features)  # type: ignore[return-value]
 
 
 class _MlpEncoder(nn.Module):
