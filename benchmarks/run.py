@@ -1,0 +1,120 @@
+"""`python -m benchmarks.run`: all contestants on the same two cores, an epoch each in turn; a table and its figures."""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import driver, machine, plan, table
+
+HERE = Path(__file__).parent
+SETTLE = 0.3  # seconds in which the threads of the one before stop spinning and fall asleep
+QUIET = 0.1  # the share of the cores in use at which a lap may start
+
+
+def calm(cores: list[int], patience: float) -> float:
+    """Waits until others leave the cores, or for `patience` seconds; the patience that is left."""
+    while True:
+        before = machine.busy(cores)
+        time.sleep(SETTLE)
+        if patience <= 0 or machine.busy(cores) - before < QUIET * SETTLE * len(cores):
+            return patience
+        patience -= SETTLE
+
+
+def measured(contestants, task: dict, laps: int, cores: list[int], limit: float, patience: float, say) -> dict:
+    """{contestant: its laps and facts, or why it failed}, after one warm-up lap each and `laps` interleaved ones."""
+    workers = {c.name: driver.start(c, task) for c in contestants}
+    found = {c.name: {'label': c.label, 'seconds': [], 'cpu': [], 'others': []} for c in contestants}
+    try:
+        for name, worker in workers.items():
+            found[name].update(driver.answer(worker, limit))
+        for round_ in range(laps + 1):
+            for name, worker in workers.items():
+                if 'failed' in found[name]:
+                    continue
+                patience = calm(cores, patience)
+                before = machine.busy(cores)
+                reply = driver.lap(worker, limit)
+                took = machine.busy(cores) - before
+                if 'failed' in reply:
+                    found[name]['failed'] = reply['failed']
+                    say(f'  {name}: failed: {reply["failed"]}')
+                    continue
+                seconds, cpu = reply.pop('seconds'), reply.pop('cpu')
+                found[name].update(reply)
+                if round_ == 0:
+                    found[name]['warm_up'] = seconds
+                    continue
+                found[name]['seconds'].append(seconds)
+                found[name]['cpu'].append(cpu / seconds)
+                found[name]['others'].append(max(0.0, took - cpu) / seconds / len(cores))
+            done = [f'{name} {row["seconds"][-1]:.2f}' for name, row in found.items() if row['seconds']]
+            say(f'  {"warm-up" if round_ == 0 else f"lap {round_} of {laps}"}  {"  ".join(done)}')
+    finally:
+        for worker in workers.values():
+            driver.end(worker)
+    for row in found.values():
+        if row['seconds']:
+            row |= {'median': statistics.median(row['seconds']), 'min': min(row['seconds']), 'max': max(row['seconds'])}
+    return found
+
+
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.run', description=__doc__)
+    parser.add_argument('--laps', type=int, help='interleaved epochs of each contestant (default 5; quick: 2)')
+    parser.add_argument(
+        '--cores', type=lambda s: [int(c) for c in s.split(',')], help='e.g. 2,3 (default: the first two)'
+    )
+    parser.add_argument('--only', action='append', choices=plan.NAMES, help='this section (may be repeated)')
+    parser.add_argument('--data-dir', help='prepared MNIST, for the quality of bfloat16 (default: the bundled digits)')
+    parser.add_argument('--out', type=Path, help='folder for README.md and results/ (default: benchmarks/)')
+    parser.add_argument(
+        '--patience', type=float, default=20.0, help='seconds a section may wait for quiet cores (default 20)'
+    )
+    parser.add_argument(
+        '--quick', action='store_true', help='small data, two laps; nothing is written unless --out is given'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = arguments(argv)
+    cores = machine.pin(2, args.cores)
+    say = lambda line: print(line, file=sys.stderr, flush=True)
+    began, load = time.monotonic(), os.getloadavg()
+    results = {
+        'command': shlex.join(['python', '-m', 'benchmarks.run', *(sys.argv[1:] if argv is None else argv)]),
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
+        'quick': args.quick,
+        'machine': machine.describe(cores),
+        'load_before': load,
+        'sections': {},
+    }
+    for section in plan.sections(args.quick, args.data_dir):
+        if args.only and section.name not in args.only:
+            continue
+        say(f'{section.title}')
+        laps = section.laps if section.laps is not None else args.laps or (2 if args.quick else 5)
+        found = measured(section.contestants, section.task, laps, cores, section.limit, args.patience, say)
+        results['sections'][section.name] = {'title': section.title, 'task': section.task, 'contestants': found}
+    results |= {'load_after': os.getloadavg(), 'minutes': (time.monotonic() - began) / 60}
+    text = table.markdown(results)
+    print(text)
+    out = args.out or (None if args.quick or args.only else HERE)
+    if out is not None:
+        (out / 'results').mkdir(parents=True, exist_ok=True)
+        (out / 'results' / 'cpu.json').write_text(json.dumps(results, indent=1) + '\n')
+        (out / 'README.md').write_text(text)
+        say(f'written: {out / "README.md"} and {out / "results" / "cpu.json"}')
+    failed = [f'{s}/{c}' for s, d in results['sections'].items() for c, r in d['contestants'].items() if 'failed' in r]
+    return 1 if any('/ours' in name for name in failed) else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
