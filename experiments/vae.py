@@ -106,10 +106,17 @@ def build(config: Config) -> Experiment:
     import vae_jax as vj
     from experiments import common
     from vae_jax import schedules, training
-    from vae_jax.distributions import check_support, discretized_logistic
+    from vae_jax.distributions import discretized_logistic
     from vae_jax.errors import Fault
-    from vae_jax.evaluation import view_rows
 
+    idle = {
+        '--parts': bool(config.parts) and config.warm_start is None,
+        '--patience': config.patience is not None and config.select == 'last',
+        '--dataset': config.data is not None and config.dataset != 'digits',
+    }
+    for flag, ignored in idle.items():
+        if ignored:
+            raise Fault(f'{flag} would change nothing here', f'leave it out, or see --help for what {flag} goes with')
     data = load_data(config)
     binary = data.train.levels == 2 or data.binarization != 'none'
     by_data = 'bernoulli' if binary else 'normal' if data.train.levels is None else 'logistic'
@@ -122,7 +129,7 @@ def build(config: Config) -> Experiment:
         'normal': lambda: vj.Normal,
         'logistic': lambda: discretized_logistic(2 if binary else data.train.levels),
     }[likelihood_name]()
-    check_support(likelihood, view_rows(data.train, jax.random.key(0), range(min(256, len(data.train)))))
+    common.check_support(likelihood, data)
 
     activation = {'relu': jax.nn.relu, 'tanh': jnp.tanh, 'gelu': jax.nn.gelu, 'silu': jax.nn.silu}[config.activation]
     down, up, dense = config.channels, config.channels[::-1], config.hidden[-1] if config.hidden else 256
@@ -150,7 +157,8 @@ def build(config: Config) -> Experiment:
         'iwae': vj.negative(vj.iwae, model, k=config.k),
     }[config.objective]
 
-    per_epoch = max(1, len(data.train) // config.batch_size)
+    batch = min(config.batch_size, len(data.train)) if config.run.smoke else config.batch_size
+    per_epoch = max(1, len(data.train) // batch)
     if config.epochs is not None and config.steps is not None:
         raise Fault('--epochs and --steps were both given', 'give one of them')
     steps = config.epochs * per_epoch if config.epochs is not None else 5000 if config.steps is None else config.steps
@@ -193,7 +201,7 @@ def build(config: Config) -> Experiment:
         data=data,
         hyper=config.hyper,
         model=model,
-        batch=config.batch_size,
+        batch=batch,
         steps=steps,
         fit={'validate': validate if config.select == 'best' else None, 'patience': config.patience},
         evaluate=common.evaluator(model, data, test_k, notes),

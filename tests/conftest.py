@@ -1,7 +1,13 @@
 """Every test: warnings are errors, no silent rank promotion, a compilation cache shared by all."""
 
 import os
+from pathlib import Path
 
+# One cache for all tests, their processes and the next time; nothing is too small or too quick to keep.
+CACHE = Path(__file__).parent.parent / '.pytest_cache' / 'xla'
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(CACHE))
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TQDM_DISABLE', '1')
 

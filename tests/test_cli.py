@@ -9,17 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from tests import tiny
-from vae_jax import cli, process
+from tests import small, tiny
+from vae_jax import cli, evaluation, process, runs
 from vae_jax.__main__ import main as verb
 from vae_jax.errors import ENVIRONMENT, NUMBERS, Fault
 
 ROOT = Path(__file__).parent.parent
 LISTED = """
-import atexit, runpy, sys
+import atexit, os, runpy, sys, time
+atexit.register(lambda: time.sleep(float(os.environ.get('SLOW_EXIT', '0'))))
 atexit.register(lambda: print(*sorted(name for name in sys.modules if '.' not in name), file=sys.stderr))
 runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)
 """
@@ -65,6 +67,14 @@ def arrays(path):
         return dict(file)
 
 
+@pytest.fixture(autouse=True)
+def handlers():
+    """A command that is done ignores SIGTERM; this process is not done."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope='module')
 def done(tmp_path_factory):
     """A finished run of a process of its own: its directory and the last line of its stdout."""
@@ -89,6 +99,20 @@ def test_the_same_command_again_answers_from_the_stored_result_without_jax(done)
     code, again, _, modules = finished(started('--out', path, '--quiet'))
     assert code == 0 and again == [out[-1]] and 'jax' not in modules
     assert (path / 'result.json').stat().st_mtime_ns == written
+
+
+def test_a_sigterm_behind_the_result_does_not_make_a_finished_command_a_stopped_one(done):
+    run = started('--out', done[0], '--quiet', SLOW_EXIT='1')
+    assert run.stdout.readline().rstrip() == done[1][-1]
+    run.send_signal(signal.SIGTERM)
+    assert finished(run)[0] == 0
+
+
+def test_what_training_would_refuse_leaves_no_directory_behind(tmp_path, capsys):
+    wrong = ('--out', tmp_path / 'run', '--batch', '5000')
+    for argv in (wrong, (*wrong, '--dry-run')):
+        assert here(*argv) == 2
+        assert 'batch is 5000' in capsys.readouterr().err and not (tmp_path / 'run').exists()
 
 
 def test_a_directory_of_another_configuration_is_refused_by_the_field(done, capsys):
@@ -174,6 +198,8 @@ def test_the_verbs_read_a_run_and_change_nothing_in_it(done, tmp_path, capsys, m
     assert (tmp_path / 'a.png').read_bytes()[:4] == b'\x89PNG'
     drawn = arrays(told('sample', path, '--n', '9', '--out', 'a.npz')['path'])
     assert drawn['x'].shape == drawn['mean'].shape == (9, 6, 5, 1) and set(np.unique(drawn['x'])) == {0, 1}
+    expected = evaluation.sample_means(small.MODEL, runs.load(path).params, cli.keys(0).verbs, 9)
+    np.testing.assert_array_equal(drawn['mean'], expected)
     codes = arrays(told('encode', path, '--out', 'codes.npz', '--quiet')['path'])
     assert codes['mean'].shape == (25, 2) and len(codes['label']) == 25 and list(codes['index']) == list(range(25))
     found = told('evaluate', path, '--k', '20', '--quiet')
@@ -194,6 +220,17 @@ def test_verify_finds_a_flipped_bit(done, tmp_path, capsys):
     largest.write_bytes(content)
     assert verb(['verify', str(copy)]) == 3
     assert 'damaged or missing' in capsys.readouterr().err
+
+
+def test_the_verbs_refuse_data_that_have_changed(done, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(small, 'DATA', small.data(n=71))
+    assert verb(['sample', str(done[0]), '--out', str(tmp_path / 'a.png')]) == 3
+    assert 'the data stripes have changed' in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_no_two_keys_of_a_seed_are_the_same():
+    keys = [tuple(jax.random.key_data(key).tolist()) for key in cli.keys(0)]
+    assert len(set(keys)) == len(keys) == 4
 
 
 def test_doctor_names_versions_folders_and_datasets(tmp_path, capsys):
@@ -268,11 +305,45 @@ def test_the_default_directory_is_named_by_experiment_hash_and_seed():
     assert cli.run_path(config, tiny.build, version=2) != path
 
 
-def test_a_reader_that_has_gone_stops_no_run(tmp_path):
+def test_an_empty_out_is_not_the_default_directory(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for argv in (['--out='], ['--out=', '--dry-run']):
+        assert here(*argv) == 2
+        assert capsys.readouterr().err.startswith("error: --out is ''; fix: give a directory")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('gone', [['stderr'], ['stdout', 'stderr']], ids=' '.join)
+def test_readers_that_have_gone_stop_no_run(gone, tmp_path):
     run = started('--out', tmp_path / 'run', '--steps', '4')
-    run.stdout.close()
-    _, err = run.communicate(timeout=120)
-    assert run.returncode == 0 and 'Broken' not in err and (tmp_path / 'run' / 'result.json').exists()
+    for name in gone:
+        getattr(run, name).close()
+    assert run.wait(timeout=120) == 0 and (tmp_path / 'run' / 'result.json').exists()
+    if 'stdout' not in gone:
+        assert json.loads(run.stdout.read().splitlines()[-1])['path'] == str(tmp_path / 'run')
+        run.stdout.close()
+
+
+@pytest.mark.parametrize('closed', ['2>&-', '>&-', '<&- >&- 2>&-'])
+def test_closed_streams_stop_no_command_and_no_file_takes_their_place(closed):
+    code = (
+        'import os, sys\n'
+        'from vae_jax import process\n'
+        'def command(signals):\n'
+        "    process.say('said')\n"
+        "    process.tell('told')\n"
+        '    return 0 if os.open(os.devnull, os.O_RDONLY) > 2 else 9\n'
+        'sys.exit(process.guarded(command))'
+    )
+    ended = subprocess.run(['sh', '-c', f'exec "$@" {closed}', 'sh', sys.executable, '-c', code], cwd=ROOT)
+    assert ended.returncode == 0
+
+
+def test_a_result_that_cannot_be_printed_is_told():
+    code = "import sys; from vae_jax import process; sys.exit(process.guarded(lambda _: process.say('said') or 0))"
+    command = ['sh', '-c', 'exec "$@" >/dev/full', 'sh', sys.executable, '-c', code]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 3 and 'No space left' in ended.stderr and ended.stderr.count('\n') == 1
 
 
 @pytest.mark.parametrize(

@@ -357,6 +357,39 @@ def test_the_best_checkpoint_is_preferred_and_no_run_is_a_fault(tmp_path):
         runs.load(tmp_path / 'new')
 
 
+def test_a_damaged_best_checkpoint_is_replaced_by_the_last_with_a_word(tmp_path, capfd):
+    finish(tmp_path / 'run')
+    best = tmp_path / 'run' / 'checkpoints' / 'best'
+    checkpoints.save(best, 1, {'state': {'params': {'w': jnp.zeros(2)}}})
+    (best / '1' / 'manifest.json').write_text('{')
+    assert runs.load(tmp_path / 'run').params['w'].tolist() == [1, 1, 1]
+    told = capfd.readouterr().err
+    assert 'damaged' in told and 'the last parameters are loaded' in told and told.count('\n') == 1
+    (tmp_path / 'run' / 'checkpoints' / 'last' / '1' / 'manifest.json').write_text('{')
+    with pytest.raises(Fault, match='damaged'):
+        runs.load(tmp_path / 'run')
+
+
+def test_relative_paths_of_a_run_are_found_from_another_folder(tmp_path, monkeypatch):
+    home, away = tmp_path / 'home', tmp_path / 'away'
+    away.mkdir()
+    for name in ('mine.npz', 'sets'):
+        (home / name).mkdir(parents=True)
+    paths = {'data': 'mine.npz', 'warm_start': 'nowhere', 'run': {'seed': 0, 'data_dir': 'sets'}}
+    monkeypatch.chdir(home)
+    finish('run', {'data': 'mine.npz'}, extra={'config': paths})
+    assert runs.load('run').config == paths
+    monkeypatch.chdir(away)
+    found = runs.load('../home/run').config
+    assert found == paths | {'data': str(home / 'mine.npz'), 'run': {'seed': 0, 'data_dir': str(home / 'sets')}}
+    (away / 'mine.npz').mkdir()
+    assert runs.load('../home/run').config['data'] == 'mine.npz'
+    stored = runs.read_json(home / 'run' / 'config.json')
+    assert stored['config'] == paths and stored['identity'] == {'data': 'mine.npz'}
+    with runs.opened('../home/run', {'data': 'mine.npz'}) as directory:
+        assert directory.result == {'elbo': -1.5}
+
+
 def test_the_table_has_a_row_a_run_with_the_fields_that_differ(tmp_path):
     config = lambda **fields: {'config': {'latent': 2, 'hyper': {'beta': 1.0}, 'run': {'seed': 0, 'out': 'x'}} | fields}
     finish(tmp_path / 'a', {'n': 1}, {'elbo': -1.0, 'latent': 9, 'units': {'elbo': 'nats'}}, config())
@@ -395,6 +428,32 @@ def test_verify_names_each_damaged_file(tmp_path):
         problems = runs.verify(tmp_path / 'run')
         assert len(problems) == n and sum(Path(name).name in problem for problem in problems) == 1, problems
     assert runs.verify(tmp_path / 'none') == [f'{tmp_path / "none"} is no run: it has no config.json']
+
+
+@pytest.mark.parametrize('name', ['config.json', 'metrics.jsonl', 'result.json', 'evaluation.npz', 'manifest.json'])
+def test_verify_finds_a_file_that_reads_well_but_is_another_or_is_gone(tmp_path, name):
+    finish(tmp_path / 'run')
+    file = tmp_path / 'run' / name
+    if name == 'evaluation.npz':
+        runs.save_examples(file.parent, log_p=np.arange(3.0) + 1)
+    else:
+        written = file.read_text()
+        digit = next(c for c in reversed(written) if c in '12345678')
+        file.write_text(written[::-1].replace(digit, str(int(digit) + 1), 1)[::-1])
+    (problem,) = runs.verify(tmp_path / 'run')
+    assert str(file) in problem and 'SHA-256' in problem
+    if name not in ('config.json', 'result.json'):
+        file.unlink()
+        (problem,) = runs.verify(tmp_path / 'run')
+        assert str(file) in problem
+
+
+def test_the_manifest_knows_the_data_and_the_result_is_only_a_result(tmp_path):
+    with runs.opened(tmp_path / 'run', {}) as directory:
+        assert runs.trained_on(directory.path) is None
+        directory.record({'elbo': -1.5}, 'abc')
+    assert runs.trained_on(tmp_path / 'run') == 'abc'
+    assert runs.read_json(tmp_path / 'run' / 'result.json') == {'elbo': -1.5}
 
 
 def test_units_follow_from_names():

@@ -25,6 +25,7 @@ class Config:
 
     steps: Annotated[int, Range(0)] = 60
     """of training"""
+    batch: Annotated[int, Range(1)] = 16
     fault: Literal['none', 'defect', 'memory', 'disk', 'package'] = 'none'
     """what goes wrong in build"""
     hyper: Hyper = Hyper()
@@ -71,7 +72,7 @@ def build(config: Config) -> Experiment:
         data=small.DATA,
         hyper=config.hyper,
         model=small.MODEL,
-        batch=16,
+        batch=config.batch,
         steps=config.steps,
         fit={'validate': validate, 'validate_every': 4, 'chunk': 4},
         evaluate=evaluate,

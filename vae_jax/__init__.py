@@ -7,7 +7,16 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    'distributions': ('Normal', 'Bernoulli', 'SoftBernoulli', 'DiscretizedLogistic', 'Family', 'fixed_scale'),
+    'distributions': (
+        'Bernoulli',
+        'DiscretizedLogistic',
+        'Family',
+        'Normal',
+        'SoftBernoulli',
+        'bounded_normal',
+        'discretized_logistic',
+        'fixed_normal',
+    ),
     'networks': (
         'Head',
         'conv_decoder',

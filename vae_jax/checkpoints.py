@@ -27,7 +27,7 @@ from vae_jax import trees
 from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.files import first_line, sync, sync_tree
 
-__all__ = ['latest', 'restore', 'restore_params', 'save', 'verify']
+__all__ = ['latest', 'prune', 'restore', 'restore_params', 'save', 'verify']
 _FORMAT = 1
 # '<step>.replaced' waits for a successor of the same step, and is a step like any other until that is whole.
 _STEP = re.compile(r'(0|[1-9]\d*)(\.replaced)?')
@@ -65,6 +65,11 @@ def save(directory: str | os.PathLike[str], step: int, tree: Any, keep: int = 1)
     except (OSError, ValueError, RuntimeError) as error:
         what = f'cannot write checkpoint {step} in {directory}: {first_line(error)}'
         raise Fault(what, 'make room, or give a folder that can be written', ENVIRONMENT) from error
+
+
+def prune(directory: str | os.PathLike[str], step: int, keep: int = 1) -> None:
+    """Leaves the newest `keep` steps up to this one."""
+    _keep_only(Path(directory).absolute(), step, keep)
 
 
 def restore(directory: str | os.PathLike[str], template: Any, step: int | None = None) -> tuple[int, Any]:

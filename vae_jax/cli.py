@@ -22,7 +22,7 @@ from vae_jax.errors import TIME_IS_UP, Fault, Stopped
 from vae_jax.experiment import Experiment
 
 Build = Callable[[Any], Experiment]
-_AFTER = 2**32 - 1  # stream of a run's key that no epoch or step of its training reaches
+_AFTER, _VERBS = 2**32 - 1, 2**32 - 2  # streams of a run's key that no epoch or step of its training reaches
 
 
 class Keys(NamedTuple):
@@ -31,6 +31,7 @@ class Keys(NamedTuple):
     training: Any
     evaluation: Any
     figures: Any
+    verbs: Any  # what is done to a finished run
 
 
 def main(
@@ -73,8 +74,11 @@ def run(
     told = configs.to_json(config)
     extra = {'config': told, 'build': f'{_module(build)}:{build.__name__}', 'version': version}
     _refuse_another(path, config)
-    # What build refuses makes no directory; but a directory that is there refuses or answers before jax is imported.
-    experiment = None if path.exists() and not config.run.fresh else _built(config, build)
+    # What is refused makes no directory; but a run that is there refuses or answers before jax is imported.
+    experiment = None
+    if config.run.fresh or not (path / 'config.json').exists():
+        experiment = _built(config, build)
+        _check(experiment)
     with runs.opened(path, config=identity, fresh=config.run.fresh, extra=extra) as directory:
         if directory.result is not None:
             return {**directory.result, 'path': str(path)}
@@ -82,7 +86,9 @@ def run(
 
 
 def run_path(config: Any, build: Build, name: str | None = None, version: int = 1) -> Path:
-    """The run directory of a configuration: its `run.out`, else runs/<name>-<hash>-s<seed>."""
+    """The run directory of a configuration: its `run.out`, else runs/<name>-<hash>-s<seed>. Raises Fault if empty."""
+    if config.run.out is not None and not config.run.out.strip():
+        raise Fault(f'--out is {config.run.out!r}', 'give a directory, or leave --out away for one under runs/')
     name = name or _module(build).rpartition('.')[2]
     return Path(config.run.out or Path('runs') / configs.run_name(name, config, version))
 
@@ -92,7 +98,9 @@ def keys(seed: int) -> Keys:
     import jax
 
     key = jax.random.key(seed)
-    return Keys(key, *jax.random.split(jax.random.fold_in(key, _AFTER)))
+    after, verbs = (jax.random.fold_in(key, stream) for stream in (_AFTER, _VERBS))
+    evaluation, figures = jax.random.split(after)
+    return Keys(key, evaluation, figures, verbs)
 
 
 def _command(
@@ -123,6 +131,7 @@ def _command(
     except Stopped as error:
         process.tell(str(error))
         return error.code
+    process.finish()
     process.say(runs.dumps(result))
     return 0
 
@@ -130,6 +139,13 @@ def _command(
 def _built(config: Any, build: Build) -> Experiment:
     process.start_jax()
     return build(config)
+
+
+def _check(experiment: Experiment) -> Any:
+    """The shapes of State that training would begin with. Raises Fault as it would, but before anything is written."""
+    from vae_jax import training
+
+    return training.check(experiment.trainer, experiment.data, experiment.hyper, batch=experiment.batch)
 
 
 def _train(
@@ -166,7 +182,7 @@ def _train(
     result = {**result, 'units': {name: unit for name, unit in units.items() if unit != '1'} | result.get('units', {})}
     directory.save_examples(examples)
     report = experiment.figures(path, trained.params, key.figures, trained.metrics, result, told)
-    directory.record(result)
+    directory.record(result, experiment.data.fingerprint)
     if not quiet:
         process.say(experiment.summary(result))
         process.say(f'report: {report}')
@@ -178,12 +194,8 @@ def _dry_run(config: Any, build: Build, name: str | None, version: int) -> dict[
     process.start_jax()
     import jax
 
-    from vae_jax.training.chunk import minibatch
-
-    experiment, key, path = build(config), keys(config.run.seed).training, run_path(config, build, name, version)
-    data, rows = experiment.data.train, jax.numpy.zeros(experiment.batch, 'int32')
-    init = lambda key: experiment.trainer.init(key, minibatch(data, rows, key), experiment.hyper)
-    state = jax.eval_shape(init, key)
+    path, experiment = run_path(config, build, name, version), build(config)
+    data, state = experiment.data.train, _check(experiment)
     size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     held = lambda tree: sum(leaf.size * getattr(leaf.dtype, 'itemsize', 8) for leaf in jax.tree.leaves(tree))
     return {

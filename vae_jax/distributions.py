@@ -147,7 +147,7 @@ class Bernoulli:
     def log_prob(self, x: Array) -> Array:
         """sum_i x_i l_i - softplus(l_i), in nats. Raises Fault on a batch."""
         _check_one_example(self, self.logits, x)
-        return kernels.bernoulli_log_prob(self.logits, x)
+        return kernels.bernoulli_log_prob(self.logits, jnp.asarray(x, self.logits.dtype))
 
     def sample_and_log_prob(self, key: Array) -> tuple[Array, Array]:
         x = self.sample(key)

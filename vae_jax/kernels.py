@@ -9,13 +9,18 @@ from jax import Array, lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from vae_jax.errors import Fault
+
 
 def threefry_bits(key: Array, n: int) -> Array:
     """u32[n]: the first n words of threefry2x32-20 on the counters (0, 0), (1, 0), ... (Salmon et al. 2011).
 
     Bit-equal to `jax.extend.random.threefry_2x32`, but unrolled, so that it fuses with its consumer on every device.
     """
-    k0, k1 = jax.random.key_data(key)
+    words = jax.random.key_data(key)
+    if words.shape != (2,):
+        raise Fault(f'a key of {words.shape} words is not of threefry', "make keys with impl='threefry2x32'")
+    k0, k1 = words
     ks = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
     half = (n + 1) // 2
     x0, x1 = lax.iota(jnp.uint32, half) + k0, jnp.full(half, k1)

@@ -26,7 +26,7 @@ def standard_normal(latent: int) -> Callable[[Any], Normal]:
     """params -> N(0, I) over z [latent]."""
 
     def prior(params: Any) -> Normal:
-        return Normal(jnp.zeros(latent), jnp.zeros(latent))
+        return Normal(jnp.zeros(latent, jnp.float32), jnp.zeros(latent, jnp.float32))
 
     return prior
 

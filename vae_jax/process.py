@@ -54,32 +54,43 @@ def listening() -> Iterator[Signals]:
         yield Signals(lambda: came[0] if came else None, patient)
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is handle:
+                signal.signal(number, handler)
+
+
+def finish() -> None:
+    """From here SIGTERM changes nothing, to the end of the process: what is finished must not end as if stopped."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def guarded(command: Callable[[Signals], int], debug: bool = False) -> int:
     """The exit code of a command; what it raises becomes one line on stderr, after the traceback where `debug`."""
+    with _streams():
+        return _guarded(command, debug)
+
+
+def _guarded(command: Callable[[Signals], int], debug: bool) -> int:
     asked: Callable[[], int | None] = lambda: None
     try:
         with listening() as signals:
             asked = signals.asked
-            return command(signals)
+            code = command(signals)
+            if code == 0:
+                finish()
+            return code
     except SystemExit as leaving:
-        if (code := asked()) is not None:
-            tell(f'stopped by {signal.Signals(code - 128).name}; {AGAIN}')
+        if (stopped := asked()) is not None:
+            tell(f'stopped by {signal.Signals(stopped - 128).name}; {AGAIN}')
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else USAGE
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        return 0
     except Exception as error:
         if debug:
             traceback.print_exc()
         fault = as_fault(error)
         tell(f'error: {fault}')
         return fault.code
-    finally:
-        _mute_if_closed(sys.stdout)
 
 
 def as_fault(error: BaseException) -> Fault:
@@ -105,16 +116,13 @@ def as_fault(error: BaseException) -> Fault:
 
 
 def say(text: str) -> None:
-    """Prints a line on stdout. A reader that has gone (`| head -1`) stops no run: the rest goes nowhere, silently."""
-    with contextlib.suppress(BrokenPipeError):
-        print(text, flush=True)
-    _mute_if_closed(sys.stdout)
+    """Prints a line on stdout, at once."""
+    print(text, flush=True)
 
 
 def tell(text: str) -> None:
     """Prints one line on stderr."""
-    with contextlib.suppress(BrokenPipeError):
-        print(' '.join(text.split()), file=sys.stderr, flush=True)
+    print(' '.join(text.split()), file=sys.stderr, flush=True)
 
 
 def start_jax() -> None:
@@ -136,8 +144,46 @@ def cache_dir() -> Path:
     return Path(os.environ.get('JAX_COMPILATION_CACHE_DIR') or Path.home() / '.cache' / 'vae_jax' / 'xla')
 
 
-def _mute_if_closed(stream: Any) -> None:
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Standard streams that outlast their reader: those closed at the start, and those it leaves, lead nowhere."""
+    for name in ('stdin', 'stdout', 'stderr'):  # in this order each takes its own number, and no file of a run does
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, 'r' if name == 'stdin' else 'w'))  # noqa: SIM115
+    # A full disk under stdout loses the result's line, which must be told; under stderr it loses a progress bar.
+    with _lasting(sys.stdout, BrokenPipeError), _lasting(sys.stderr, OSError):
+        yield
+
+
+@contextlib.contextmanager
+def _lasting(stream: Any, gone: type[OSError]) -> Iterator[None]:
+    """Whoever writes to the stream (tqdm, deep inside of training) never sees the errors `gone`."""
+
+    def lasting(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(*args: Any) -> Any:
+            try:
+                return act(*args)
+            except gone:
+                return _mute(stream)
+
+        return acted
+
+    before = {name: getattr(stream, name) for name in ('write', 'flush')}
+    for name, act in before.items():
+        setattr(stream, name, lasting(act))
     try:
-        stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        yield
+    finally:
+        for name, act in before.items():
+            setattr(stream, name, act)
+        try:
+            stream.flush()
+        except OSError:  # the interpreter flushes again when it exits, and would fail
+            _mute(stream)
+
+
+def _mute(stream: Any) -> None:
+    with contextlib.suppress(OSError):  # a stream that is no file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

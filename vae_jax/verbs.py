@@ -77,12 +77,13 @@ class Doctor:
 
 
 def evaluate(args: Evaluate) -> None:
-    loaded, split, jax = _loaded(args.run, args.split)
+    loaded, split = _loaded(args.run, args.split)
     import numpy as np
 
-    from vae_jax import evaluation, runs
+    from vae_jax import cli, evaluation, runs
 
-    found = evaluation.nll(loaded.model, loaded.params, split, jax.random.key(args.seed), k=args.k, quiet=args.quiet)
+    key = cli.keys(args.seed).verbs
+    found = evaluation.nll(loaded.model, loaded.params, split, key, k=args.k, quiet=args.quiet)
     estimate = found.estimate
     told = {
         'nll': estimate.mean,
@@ -102,7 +103,7 @@ def evaluate(args: Evaluate) -> None:
 
 
 def report(args: Report) -> None:
-    loaded, _, jax = _loaded(args.run, 'test')
+    loaded, _ = _loaded(args.run, 'test')
     from vae_jax import cli, runs
 
     path = Path(args.run)
@@ -116,10 +117,10 @@ def report(args: Report) -> None:
 
 def sample(args: Sample) -> None:
     out = _file(args.out, '.png', '.npz')
-    loaded, _, jax = _loaded(args.run, 'test')
-    from vae_jax import evaluation, plot
+    loaded, _ = _loaded(args.run, 'test')
+    from vae_jax import cli, evaluation, plot
 
-    key = jax.random.key(args.seed)
+    key = cli.keys(args.seed).verbs
     means = evaluation.sample_means(loaded.model, loaded.params, key, args.n)
     if out.suffix == '.png':
         plot.grid(means, out)
@@ -130,7 +131,7 @@ def sample(args: Sample) -> None:
 
 def encode(args: Encode) -> None:
     out = _file(args.out, '.npz')
-    loaded, split, _ = _loaded(args.run, args.split)
+    loaded, split = _loaded(args.run, args.split)
     from vae_jax import evaluation
 
     _npz(out, evaluation.encode(loaded.model, loaded.params, split, quiet=args.quiet))
@@ -179,21 +180,23 @@ def doctor(args: Doctor) -> None:
     say('compiling  works: a 64 x 64 product is right')
 
 
-def _loaded(directory: str, split: str) -> tuple[Any, Any, Any]:
+def _loaded(directory: str, split: str) -> tuple[Any, Any]:
     _directory(directory)
     process.start_jax()
-    import jax
-
     from vae_jax import runs
 
     loaded = runs.load(directory)
     if loaded.experiment is None:
         fix = 'use vae_jax.load(run, build=your_build) from Python, in the folder of the experiment'
         raise Fault(f'the experiment of {directory} cannot be imported', fix, ENVIRONMENT)
-    rows = getattr(loaded.experiment.data, split)
+    data = loaded.experiment.data
+    if runs.trained_on(directory) not in (None, data.fingerprint):
+        what = f'the data {data.name} have changed: they are not those that {directory} was trained on'
+        raise Fault(what, 'put back the data as they were, or train again on these with another --out', ENVIRONMENT)
+    rows = getattr(data, split)
     if rows is None:
-        raise Fault(f'{loaded.experiment.data.name} has no {split} split', 'choose another --split', USAGE)
-    return loaded, rows, jax
+        raise Fault(f'{data.name} has no {split} split', 'choose another --split', USAGE)
+    return loaded, rows
 
 
 def _directory(name: str) -> Path:

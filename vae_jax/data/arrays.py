@@ -31,6 +31,9 @@ def stored(what: str, x: Any, levels: Levels = ...) -> tuple[np.ndarray, int | N
         raise Fault(f'levels = {levels} is impossible for 8-bit pixels', 'use 2 to 256, or None for real numbers')
     if x.dtype.kind == 'f':
         _finite(what, x)
+        with np.errstate(over='ignore'):  # what float32 cannot hold is inf from here on
+            x = x.astype(np.float32)
+        _finite(f'{what}, as float32,', x)
         if levels is not ... and levels is not None:
             raise Fault(f'{what} is real-valued and has no levels', 'use levels=None, or store integers')
     if levels is None or x.dtype.kind == 'f':
@@ -67,6 +70,8 @@ def rows(what: str, x: np.ndarray, label: Any = None) -> Rows:
         raise Fault(f'{what} has {len(x)} rows but labels of shape {label.shape}', 'give one label a row', ENVIRONMENT)
     if label.dtype.kind not in 'biu':
         raise Fault(f'the labels of {what} are {label.dtype}', 'number the classes with integers from 0', ENVIRONMENT)
+    if label.size and not -(2**31) <= label.min() <= label.max() < 2**31:
+        raise Fault(f'the labels of {what} do not fit 32 bits', 'number the classes with integers from 0', ENVIRONMENT)
     return {'x': x, 'label': label.astype(np.int32)}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from vae_jax.data.arrays import Levels, from_arrays
 from vae_jax.data.raw import one_line
 from vae_jax.data.splits import Data
-from vae_jax.errors import ENVIRONMENT, Fault
+from vae_jax.errors import ENVIRONMENT, Fault, nearest
 
 _IMAGES = {'.png', '.jpg', '.jpeg'}
 _FLAT_MODES = {'1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'CMYK', 'YCbCr'}
@@ -53,12 +53,15 @@ def _npz(path: Path) -> dict[str, Any]:
             raise Fault(
                 f'{path} has the keys {", ".join(sizes) or "(none)"}', "name the images 'x' or 'image'", ENVIRONMENT
             )
+        for key in sizes.keys() - aliases.keys():
+            if (said := nearest(key, aliases)).startswith('did'):  # other keys are other people's business
+                raise Fault(f'{path} has the key {key!r}', said, ENVIRONMENT)
         _fits(path, sum(sizes[key] for key in wanted))
         with np.load(path, allow_pickle=False) as archive:
             return {aliases[key]: archive[key] for key in wanted}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, Fault):
-            raise
+    except Fault:
+        raise
+    except Exception as error:  # a damaged archive raises whatever its decoder happens to: zlib's, tokenize's, ...
         raise Fault(
             f'{path} cannot be read ({one_line(error)})', 'save plain arrays with numpy.savez', ENVIRONMENT
         ) from error

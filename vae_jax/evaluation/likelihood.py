@@ -116,7 +116,8 @@ def log_p_streamed(model: Model, params: Any, key: Array, x: Any, k: int, rows: 
         first, second = carry
         return (jnp.logaddexp(first, logsumexp(log_w)), jnp.logaddexp(second, logsumexp(2 * log_w))), None
 
-    start = (jnp.array(-jnp.inf, jnp.float32), jnp.array(-jnp.inf, jnp.float32))
+    dtype = jax.eval_shape(lambda: bounds.log_weight(model, params, q, q.sample(key), x)).dtype
+    start = (jnp.array(-jnp.inf, dtype), jnp.array(-jnp.inf, dtype))
     (first, second), _ = lax.scan(block, start, jnp.arange(count))
     return first - math.log(k), jnp.exp(2 * first - second)
 

@@ -3,6 +3,7 @@
     config.json      `identity` (what must be equal to go on), `config`, `build: module:function`, environment
     metrics.jsonl    one object a line                      evaluation.npz    values per example
     checkpoints/     last, best (vae_jax.checkpoints)       result.json       written by `record`, and never again
+    manifest.json    SHA-256 of the files and of the data, when finished
 
 The stored result of a finished run is there without an import of jax.
 """
@@ -10,6 +11,7 @@ The stored result of a finished run is there without an import of jax.
 from vae_jax.files import append, dumps, read_json, read_metrics, truncate, write_json
 from vae_jax.runs.directory import Directory, finished, opened, record, save_examples
 from vae_jax.runs.environment import FORMAT, environment
+from vae_jax.runs.manifest import trained_on
 from vae_jax.runs.reading import Loaded, load, table, units, verify
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     'record',
     'save_examples',
     'table',
+    'trained_on',
     'truncate',
     'units',
     'verify',

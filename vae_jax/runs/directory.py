@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.files import TEMPORARY, dumps, first_line, loads, read_json, replacing, write_json
+from vae_jax.runs import manifest
 from vae_jax.runs.environment import FORMAT, environment, flat, say_differences, software
 
 __all__ = ['Directory', 'finished', 'opened', 'record', 'save_examples']
@@ -41,8 +42,8 @@ class Directory(NamedTuple):
     def save_examples(self, arrays: Mapping[str, Any]) -> Path:
         return save_examples(self.path, **arrays)
 
-    def record(self, result: Mapping[str, Any]) -> Path:
-        return record(self.path, result)
+    def record(self, result: Mapping[str, Any], data: str | None = None) -> Path:
+        return record(self.path, result, data)
 
 
 @contextlib.contextmanager
@@ -76,7 +77,8 @@ def opened(
             say_differences(folder, stored, environment(stored.get('build')))
         else:
             extra = loads(dumps(extra or {}))
-            made = {'format': FORMAT, 'started': _now(), 'environment': environment(extra.get('build'))}
+            made = {'format': FORMAT, 'started': _now(), 'cwd': os.getcwd()}  # `load` finds relative paths from there
+            made['environment'] = environment(extra.get('build'))
             write_json(folder / 'config.json', {'config': identity, **extra, 'identity': identity, **made})
         yield Directory(folder, finished(folder))
 
@@ -91,12 +93,18 @@ def finished(path: str | os.PathLike[str], config: Any = None) -> dict[str, Any]
     return read_json(folder / 'result.json')
 
 
-def record(path: str | os.PathLike[str], result: Mapping[str, Any]) -> Path:
-    """Writes result.json, the last act of a run: from then on it is done. Raises Fault where there is one already."""
+def record(path: str | os.PathLike[str], result: Mapping[str, Any], data: str | None = None) -> Path:
+    """Writes result.json, the last act of a run: from then on it is done. Raises Fault where there is one already.
+
+    `data`, the fingerprint of what it was trained on, goes to manifest.json with the SHA-256 of each file.
+    """
     file = Path(path) / 'result.json'
     if file.exists():
         raise Fault(f'{file} is there already', 'a result never changes: give another --out, or --fresh')
-    write_json(file, result)
+    content = (dumps(result) + '\n').encode()
+    manifest.write(file.parent, content, data)
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
     return file
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from vae_jax.config import NO_EFFECT, RunFlags, from_json
-from vae_jax.errors import Fault
+from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.fields import leaves
 from vae_jax.files import dumps, first_line, read_json, read_metrics
+from vae_jax.runs import manifest
 from vae_jax.runs.directory import finished
 from vae_jax.runs.environment import flat, say_differences, software
 
 __all__ = ['Loaded', 'load', 'table', 'units', 'verify']
+_PATHS = (('data',), ('warm_start',), ('run', 'data_dir'))  # fields of a configuration that may be relative paths
 _ASIDE = re.compile(r'path$|units(\.|$)')  # fields of a result that are no result
 _UNITS = [  # of the words of a name, between '_' and '/', the first that fits; a learning rate is no rate in nats
     (re.compile(f'(^|[/_])({words})($|[/_])'), unit)
@@ -58,18 +60,18 @@ class Loaded:
 def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None) -> Loaded:
     """A run with the params of its best checkpoint, else of its last, every array hashed again; their tree is of dicts.
 
+    Where the best is damaged and the last is not, stderr says so. Relative paths in the configuration (data,
+    warm_start, run.data_dir) that are not here are taken from the folder that the run was started in.
+
     `build` is by default the one that config.json names, if it is of the installed experiments or imported already;
     otherwise `model` is None, and stderr says why. Where versions or commits are not those of the run, stderr says so.
     Raises Fault where there is no run or no intact checkpoint.
     """
-    from vae_jax import checkpoints
-
     folder = Path(path).expanduser()
     stored = _stored(folder)
-    places = [folder / 'checkpoints' / name for name in ('best', 'last')]
-    params = checkpoints.restore_params(next((p for p in places if checkpoints.latest(p) is not None), places[-1]))
+    params = _params(folder / 'checkpoints')
     say_differences(folder, stored, software(stored.get('build')))
-    config = stored['config']
+    config = _found_from_here(stored['config'], stored.get('cwd'))
     if build is not None:
         config = _as_config(build, config)
     elif 'build' in stored:
@@ -120,20 +122,25 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
     """Reads the files of a run, and hashes every array of its checkpoints again: the problems, one line each."""
     from vae_jax import checkpoints
 
-    folder, problems = Path(path), []
-    for read in (lambda: _stored(folder), lambda: read_metrics(folder / 'metrics.jsonl'), lambda: finished(folder)):
+    folder = Path(path)
+    problems: dict[str, str] = {}  # by file, one each
+    reads: dict[str, Callable[[Path], Any]] = {
+        'config.json': lambda file: _stored(file.parent),
+        'metrics.jsonl': read_metrics,
+        'result.json': lambda file: finished(file.parent),
+        'evaluation.npz': _check_examples,
+    }
+    for name, read in reads.items():
         try:
-            read()
+            read(folder / name)
         except Fault as fault:
-            problems.append(fault.what)
-    for name in ('last', 'best'):
-        if (folder / 'checkpoints' / name).exists():
-            problems += checkpoints.verify(folder / 'checkpoints' / name)
-    if (folder / 'evaluation.npz').exists():
-        problems += _problems_of_examples(folder / 'evaluation.npz')
-    if (folder / 'result.json').exists() and not (folder / 'checkpoints').exists():
-        problems.append(f'{folder} is finished, and has no checkpoints')
-    return problems
+            problems[name] = fault.what
+    if (folder / 'result.json').exists():
+        problems = manifest.changed(folder) | problems
+        if not (folder / 'checkpoints').exists():
+            problems['checkpoints'] = f'{folder} is finished, and has no checkpoints'
+    places = [place for name in ('last', 'best') if (place := folder / 'checkpoints' / name).exists()]
+    return [*problems.values(), *(problem for place in places for problem in checkpoints.verify(place))]
 
 
 def units(names: Iterable[str]) -> dict[str, str]:
@@ -150,15 +157,48 @@ def _stored(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def _problems_of_examples(path: Path) -> list[str]:
+def _params(folder: Path) -> Any:
+    from vae_jax import checkpoints
+
+    best, last = folder / 'best', folder / 'last'
+    if checkpoints.latest(best) is None:
+        return checkpoints.restore_params(last)
+    try:
+        return checkpoints.restore_params(best)
+    except Fault as fault:
+        if checkpoints.latest(last) is None:
+            raise
+        params = checkpoints.restore_params(last)
+        print(f'warning: {fault.what}; the last parameters are loaded instead of the best', file=sys.stderr)
+        return params
+
+
+def _found_from_here(config: dict[str, Any], cwd: Any) -> dict[str, Any]:
+    """The configuration of a run that was started in `cwd`, its relative paths made absolute where they must be."""
+    for *groups, name in _PATHS:
+        group = config.get(groups[0]) if groups else config
+        held = group.get(name) if isinstance(group, dict) else None
+        if isinstance(held, str) and held and not Path(held).expanduser().exists():
+            there = Path(cwd, held) if isinstance(cwd, str) else Path(held)
+            if there.exists():
+                found = {name: str(there)}
+                config = {**config, **({groups[0]: {**config[groups[0]], **found}} if groups else found)}
+    return config
+
+
+def _check_examples(path: Path) -> None:
     import numpy as np
 
+    if not path.exists():
+        return
     try:
         with np.load(path, allow_pickle=False) as file:
             rows = {name: len(file[name]) for name in file.files}
     except Exception as error:  # zipfile, zlib and numpy raise whatever befell them
-        return [f'{path} cannot be read: {first_line(error)}']
-    return [] if len(set(rows.values())) == 1 else [f'{path} has arrays of different lengths: {rows}']
+        what = f'{path} cannot be read: {first_line(error)}'
+        raise Fault(what, 'restore a copy of the file', ENVIRONMENT) from error
+    if len(set(rows.values())) != 1:
+        raise Fault(f'{path} has arrays of different lengths: {rows}', 'restore a copy of the file', ENVIRONMENT)
 
 
 def _installed(name: Any, version: Any) -> tuple[Callable[[Any], Any] | None, str]:

@@ -4,7 +4,7 @@ Nothing here knows what a VAE is.
 """
 
 from vae_jax.errors import Stopped
-from vae_jax.training.loop import Progress, Run, fit
+from vae_jax.training.loop import Progress, Run, check, fit
 from vae_jax.training.trainer import (
     State,
     Trainer,
@@ -22,6 +22,7 @@ __all__ = [
     'State',
     'Stopped',
     'Trainer',
+    'check',
     'fit',
     'freeze',
     'gradient_norms',

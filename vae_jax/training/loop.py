@@ -20,6 +20,7 @@ from vae_jax.training.chunk import Place, epoch_order, minibatch, run_chunk, vie
 from vae_jax.training.trainer import State, Trainer
 
 _VALIDATE = 0x5A11D  # stream of the validation's key
+_PATIENCE_S = 5.0  # a signal waits for the end of a chunk; so slow steps make shorter ones
 
 
 class Progress(NamedTuple):
@@ -57,7 +58,10 @@ def _all_finite(tree: Any) -> Array:
 def _diverged(step: int, state: State, loss: Any) -> Fault:
     names = _names_not_finite(state.params)
     where = f'params {", ".join(names[:4])}{" and more" if len(names) > 4 else ""}' if names else f'loss {loss}'
-    return Fault(f'not finite at step {step}: {where}', 'lower --lr, or start again from the last checkpoint', NUMBERS)
+    mend = 'lower --lr, or start again from the last checkpoint'
+    if step == 1:  # nothing was learnt yet: the first loss itself overflowed
+        mend = 'scale the data (subtract the mean, divide by the standard deviation), or lower --lr'
+    return Fault(f'not finite at step {step}: {where}', mend, NUMBERS)
 
 
 def _total_steps(n: int, batch: int, epochs: int | None, steps: int | None) -> int:
@@ -79,6 +83,22 @@ def _identity(state: State, key: Array, batch: int, data: Any) -> dict[str, Any]
         'batch': batch,
         'data': data.fingerprint,
     }
+
+
+def _first_batch(split: Split, key: Array, batch: int) -> dict[str, Array]:
+    return minibatch(split, epoch_order(key, 0, len(split))[:batch], view_key(key, 0))
+
+
+def check(trainer: Trainer, data: Any, hyper: Any, *, batch: int) -> State:
+    """The shapes of the State that fit would begin with. Traces init and step, computes nothing.
+
+    Raises Fault for a batch that does not fit the data, and what the trainer's own parts refuse.
+    """
+    _total_steps(len(data.train), batch, None, 0)
+    first = jax.eval_shape(lambda key: _first_batch(data.train, key, batch), random.key(0))
+    state = jax.eval_shape(trainer.init, random.key(0), first, hyper)
+    jax.eval_shape(trainer.step, state, first)
+    return state
 
 
 def fit(
@@ -116,7 +136,7 @@ def fit(
     validate_every = validate_every or per_epoch
     span = (chunk + per_epoch - 2) // per_epoch + 1  # the most epochs that a chunk can touch
 
-    first = minibatch(split, epoch_order(key, 0, len(split))[:batch], view_key(key, 0))
+    first = _first_batch(split, key, batch)
     state = jax.jit(trainer.init)(key, first, hyper)
     names = jax.eval_shape(trainer.step, state, first)[1]
     progress = Progress(window={name: np.zeros(m.shape) for name, m in names.items()})
@@ -133,6 +153,10 @@ def fit(
             state, best_state, progress = _resume(directory, state, progress, identity)
             runs.truncate(directory.metrics, int(progress.offset))
             rows = runs.read_metrics(directory.metrics)
+            if (found := int(jnp.max(state.step))) > total:
+                raise Fault(
+                    f'{directory.path} has {found} steps, more than {total}', 'ask for as many, or another --out'
+                )
 
         def log(new_rows: list[dict[str, Any]]) -> None:
             nonlocal progress
@@ -146,17 +170,21 @@ def fit(
             if directory is None:
                 return
             done = progress._replace(wall_s=progress.wall_s + time.monotonic() - started)
-            if progress.best_step >= 0:
-                checkpoints.save(directory.best, int(progress.best_step), {'state': best_state}, keep=2)
+            # Older bests go only when the last checkpoint no longer names one: a kill may fall between any two lines.
+            best_step = int(progress.best_step)
+            if best_step >= 0:
+                checkpoints.save(directory.best, best_step, {'state': best_state}, keep=sys.maxsize)
             tree = {'progress': done._asdict(), 'identity': json.dumps(identity)}
-            checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
+            checkpoints.save(directory.last, at, {**tree, 'state': state})
+            if best_step >= 0:
+                checkpoints.prune(directory.best, best_step)
 
-        at, ran = int(jnp.max(state.step)), 0
+        at, ran, step_s = int(jnp.max(state.step)), 0, 1e-9
         started = saved = time.monotonic()
         orders: dict[int, Array] = {}
         bar = stack.enter_context(_bar(total, at, quiet))
         while at < total and (patience is None or progress.waited < patience):
-            count = min(chunk, total - at)
+            count = min(chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
             if validate is not None:
                 count = min(count, validate_every - at % validate_every)
             needed = range(at // per_epoch, (at + count - 1) // per_epoch + 1)
@@ -166,8 +194,10 @@ def fit(
             # the second chunk, which compiles nothing, unless there is but one
             traced = profile is not None and (ran == 1 or (ran == 0 and count == total - at))
             with jax.profiler.trace(str(profile)) if traced else nullcontext():
+                before = time.monotonic()
                 new, metrics, steps_taken = run_chunk(trainer, batch, chunk, state, split, key, place)
                 taken = int(steps_taken)
+            step_s = (time.monotonic() - before) / taken if ran else step_s  # the first one compiles
             seen = {name: np.asarray(values)[:taken].astype(np.float64) for name, values in metrics.items()}
             if not np.any(np.isfinite(seen['loss'][-1])):
                 raise _diverged(at + taken, new, seen['loss'][-1])
