@@ -11,6 +11,6 @@ os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TQDM_DISABLE', '1')
 
-import jax
+import jax  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
