@@ -170,14 +170,14 @@ def fit(
             if directory is None:
                 return
             done = progress._replace(wall_s=progress.wall_s + time.monotonic() - started)
-            # Older bests go only when the last checkpoint no longer names one: a kill may fall between any two lines.
+            # Older bests go only when no last checkpoint names them: a kill may fall between any two of these lines.
             best_step = int(progress.best_step)
             if best_step >= 0:
                 checkpoints.save(directory.best, best_step, {'state': best_state}, keep=sys.maxsize)
             tree = {'progress': done._asdict(), 'identity': json.dumps(identity)}
-            checkpoints.save(directory.last, at, {**tree, 'state': state})
+            checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
             if best_step >= 0:
-                checkpoints.prune(directory.best, best_step)
+                checkpoints.prune(directory.best, best_step, keep=2)
 
         at, ran, step_s = int(jnp.max(state.step)), 0, 1e-9
         started = saved = time.monotonic()
