@@ -84,11 +84,11 @@ def test_bits_per_dim_of_dequantized_pixels_are_those_of_the_pixels():
 
 def test_evaluation_is_repeatable_and_compiles_once():
     params = small.MODEL.init(KEY, small.DATA.example)
-    before = evaluation.likelihood._nll_rows._cache_size()
     first = vj.nll(small.MODEL, params, small.DATA.test, KEY, k=20)
+    programs = evaluation.likelihood._nll_rows._cache_size()
     again = vj.nll(small.MODEL, jax.tree.map(lambda p: p * 1.0, params), small.DATA.test, KEY, k=20)
     np.testing.assert_array_equal(first.estimate.values, again.estimate.values)
-    assert evaluation.likelihood._nll_rows._cache_size() == before + 1
+    assert evaluation.likelihood._nll_rows._cache_size() == programs > 0
 
 
 def test_encode_gives_codes_with_labels_and_pictures_have_their_shapes():
