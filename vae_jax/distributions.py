@@ -92,8 +92,9 @@ class Normal:
     def log_prob(self, x: Array) -> Array:
         """sum_i -1/2 ((x_i - mean_i) / std_i)^2 - log std_i - 1/2 log 2 pi, in nats. Raises Fault on a batch."""
         _check_one_example(self, self.mean, x)
-        scaled = (x - self.mean) * jnp.exp(-self.log_std)
-        return jnp.sum(-0.5 * scaled**2 - self.log_std - _HALF_LOG_2PI)
+        x, mean, log_std = kernels.flat(jnp.asarray(x), self.mean, self.log_std)
+        scaled = (x - mean) * jnp.exp(-log_std)
+        return jnp.sum(-0.5 * scaled**2 - log_std - _HALF_LOG_2PI)
 
     def sample_and_log_prob(self, key: Array) -> tuple[Array, Array]:
         x = self.sample(key)
@@ -206,8 +207,9 @@ class DiscretizedLogistic:
         """
         _check_one_example(self, self.log_std, x)
         half, scale = 0.5 / (self.levels - 1), self._scale
-        below_top = jax.nn.log_sigmoid((x - self.mean_before + half) / scale)
-        above_bottom = jax.nn.log_sigmoid((self.mean_before - x + half) / scale)
+        x, mean, scale = kernels.flat(jnp.asarray(x), self.mean_before, scale)
+        below_top = jax.nn.log_sigmoid((x - mean + half) / scale)
+        above_bottom = jax.nn.log_sigmoid((mean - x + half) / scale)
         width = jnp.log(-jnp.expm1(-2 * half / scale))
         inner = below_top + above_bottom + width
         return jnp.sum(jnp.where(x < half, below_top, jnp.where(x > 1 - half, above_bottom, inner)))
