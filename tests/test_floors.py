@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / 'vae_jax'
 GROUND = {'errors'}
 PROBABILITY = ['kernels', 'distributions', 'networks', 'models', 'bounds', 'losses', 'evaluation']
 MACHINE = [
-    {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'plot', 'process', 'experiment'},
+    {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'placement', 'plot', 'process', 'experiment'},
     {'data', 'checkpoints', 'runs', 'report'},
     {'training'},
 ]

@@ -4,7 +4,10 @@ Nothing here knows what a VAE is.
 """
 
 from vae_jax.errors import Stopped
-from vae_jax.training.loop import Progress, Run, check, fit
+from vae_jax.training.loop import Run, check, fit
+from vae_jax.training.population import Population, population
+from vae_jax.training.progress import Progress
+from vae_jax.training.steps import advance, start
 from vae_jax.training.trainer import (
     State,
     Trainer,
@@ -17,17 +20,21 @@ from vae_jax.training.trainer import (
 )
 
 __all__ = [
+    'Population',
     'Progress',
     'Run',
     'State',
     'Stopped',
     'Trainer',
+    'advance',
     'check',
     'fit',
     'freeze',
     'gradient_norms',
     'nothing',
     'overfit',
+    'population',
+    'start',
     'trainer',
     'warm_start',
 ]

@@ -5,13 +5,14 @@ of a view from fold_in(key, step). So chunks of any size give the same run.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax, random, vmap
 
 from vae_jax.data.splits import Split
+from vae_jax.placement import Way
 from vae_jax.training.trainer import State, Trainer
 
 _ORDER, _VIEW = 0x0DE2, 0x71E3  # streams of the data's key, apart from the trainer's
@@ -21,6 +22,12 @@ _ORDER, _VIEW = 0x0DE2, 0x71E3  # streams of the data's key, apart from the trai
 def epoch_order(key: Array, epoch: int | Array, n: int) -> Array:
     """A permutation i32[n] of the rows: each is seen once in the epoch."""
     return random.permutation(random.fold_in(random.fold_in(key, _ORDER), epoch), n)
+
+
+@partial(jax.jit, static_argnames=('way', 'n'))
+def epoch_orders(way: Way, keys: Array, epoch: Array, n: int) -> Array:
+    """`epoch_order` of every member."""
+    return way.over(lambda key, epoch: epoch_order(key, epoch, n))(keys, epoch)
 
 
 def minibatch(split: Split, rows: Array, key: Array) -> dict[str, Array]:
@@ -35,44 +42,60 @@ def view_key(key: Array, step: int | Array) -> Array:
     return random.fold_in(random.fold_in(key, _VIEW), step)
 
 
-class Place(NamedTuple):
-    """Where a chunk stands: it takes `steps` steps from `start`; orders [e, n] are those of first_epoch onwards."""
+def first_batch(split: Split, key: Array, batch: int) -> dict[str, Array]:
+    """What step 0 sees, and what a trainer's init is handed."""
+    return minibatch(split, epoch_order(key, 0, len(split))[:batch], view_key(key, 0))
 
-    start: Array
-    steps: Array
-    first_epoch: Array
+
+class Member(NamedTuple):
+    """One run: it takes `steps` steps, whose rows follow each other in `orders` [epochs, rows]."""
+
+    state: State
+    key: Array
     orders: Array
+    steps: Array
 
 
-@partial(jax.jit, static_argnames=('trainer', 'batch', 'size'))
+class Shared(NamedTuple):
+    """What all runs of a chunk share: it begins at step `start`, `offset` steps into the first of its orders."""
+
+    split: Split
+    start: Array
+    offset: Array
+
+
+@partial(jax.jit, static_argnames=('trainer', 'way', 'batch', 'size'))
 def run_chunk(
-    trainer: Trainer, batch: int, size: int, state: State, split: Split, key: Array, place: Place
+    trainer: Trainer, way: Way, batch: int, size: int, members: Member, shared: Shared
 ) -> tuple[State, dict[str, Array], Array]:
-    """Up to `size` steps; stops behind the first whose loss is not finite. (State, metrics [size, ...], steps taken).
+    """Up to `size` steps of every member; each stops behind its first step whose loss is not finite.
 
-    `place.steps` is traced, so the last, shorter chunk is the same program as the others and no loop is unrolled.
+    (State, metrics [size, ...], steps taken). `steps` is traced, so the last, shorter chunk is the same program as the
+    others; a member of 0 steps is left as it is.
     """
-    per_epoch = place.orders.shape[1] // batch
+    return way.over(partial(_chunk, trainer, batch, size))(members, shared)
+
+
+def _chunk(trainer: Trainer, batch: int, size: int, member: Member, shared: Shared) -> tuple[Any, Any, Array]:
+    epochs, n = member.orders.shape
+    rows = member.orders[:, : n // batch * batch].reshape(epochs * (n // batch), batch)
 
     def load(i: Array) -> dict[str, Array]:
-        step = place.start + i
-        epoch = step // per_epoch
-        first = (step - epoch * per_epoch) * batch
-        rows = lax.dynamic_slice(place.orders, (epoch - place.first_epoch, first), (1, batch))[0]
-        return minibatch(split, rows, view_key(key, step))
+        return minibatch(shared.split, rows[shared.offset + i], view_key(member.key, shared.start + i))
 
-    shapes = jax.eval_shape(lambda s: trainer.step(s, load(jnp.zeros((), jnp.int32)))[1], state)
+    shapes = jax.eval_shape(lambda s: trainer.step(s, load(jnp.zeros((), jnp.int32)))[1], member.state)
     metrics = jax.tree.map(lambda m: jnp.zeros((size, *m.shape), m.dtype), shapes)
 
     def going(carry: tuple) -> Array:
         i, _, _, finite = carry
-        return (i < place.steps) & finite
+        return (i < member.steps) & finite
 
     def body(carry: tuple) -> tuple:
         i, state, metrics, _ = carry
         state, now = trainer.step(state, load(i))
         metrics = jax.tree.map(lambda all, one: all.at[i].set(one), metrics, now)
-        return i + 1, state, metrics, jnp.any(jnp.isfinite(now['loss']))
+        return i + 1, state, metrics, jnp.isfinite(now['loss'])
 
-    taken, state, metrics, _ = lax.while_loop(going, body, (jnp.zeros((), jnp.int32), state, metrics, jnp.array(True)))
+    start = (jnp.zeros((), jnp.int32), member.state, metrics, jnp.array(True))
+    taken, state, metrics, _ = lax.while_loop(going, body, start)
     return state, metrics, taken

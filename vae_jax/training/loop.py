@@ -1,6 +1,5 @@
 """fit: the host's loop over chunks. Logging, validation, saving and progress are plain lines in it, not hooks."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -13,36 +12,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
-from vae_jax import checkpoints, runs
-from vae_jax.data.splits import Split
+from vae_jax import placement, runs
 from vae_jax.errors import NUMBERS, Fault, Stopped
-from vae_jax.training.chunk import Place, epoch_order, minibatch, run_chunk, view_key
+from vae_jax.training import keeping, population
+from vae_jax.training import progress as progresses
+from vae_jax.training.population import Population
+from vae_jax.training.progress import Progress
+from vae_jax.training.steps import Plan, last, shapes, take_steps, total_steps
 from vae_jax.training.trainer import State, Trainer
 
 _VALIDATE = 0x5A11D  # stream of the validation's key
 _PATIENCE_S = 5.0  # a signal waits for the end of a chunk; so slow steps make shorter ones
 
 
-class Progress(NamedTuple):
-    """What the host's loop must remember beside State; saved with it."""
-
-    offset: Any = 0  # bytes of metrics.jsonl written so far
-    count: Any = 0  # steps in the window not logged yet
-    window: Any = ()  # {metric: float64 sum over those steps}
-    best: Any = np.inf  # lowest validation loss
-    best_step: Any = -1
-    waited: Any = 0  # validations since
-    wall_s: Any = 0.0
-
-
 class Run(NamedTuple):
-    """What fit returns: params are those of the lowest validation loss where there is a validation, else the last."""
+    """What fit returns: params are those of the lowest validation loss where there is a validation, else the last.
+
+    Of a population every array has a leading axis [n], metrics name their `run`, and diverged [n] is the step at which
+    a member was frozen, -1 where it was not.
+    """
 
     state: State
     params: Any
-    best_step: int
+    best_step: Any
     metrics: list[dict[str, Any]]
     path: Path | None
+    diverged: Any = -1
 
 
 def _names_not_finite(tree: Any) -> list[str]:
@@ -64,45 +59,17 @@ def _diverged(step: int, state: State, loss: Any) -> Fault:
     return Fault(f'not finite at step {step}: {where}', mend, NUMBERS)
 
 
-def _total_steps(n: int, batch: int, epochs: int | None, steps: int | None) -> int:
-    if batch < 1 or batch > n:
-        raise Fault(f'batch is {batch}, the training split has {n} examples', f'choose a batch of 1 to {n}')
-    if (epochs is None) == (steps is None):
-        raise Fault('fit needs epochs or steps, and not both', 'pass one of them')
-    total = steps if steps is not None else epochs * (n // batch)  # type: ignore[operator]
-    if total < 0:
-        raise Fault(f'the number of steps is {total}', 'pass epochs or steps of 0 or more')
-    return total
-
-
-def _identity(state: State, key: Array, batch: int, data: Any) -> dict[str, Any]:
-    """What must be equal for a directory to be continued; code is not in it, and cannot be."""
-    return {
-        'key': np.asarray(random.key_data(key)).tolist(),
-        'hyper': {name: np.asarray(value).tolist() for name, value in state.hyper._asdict().items()},
-        'batch': batch,
-        'data': data.fingerprint,
-    }
-
-
-def _first_batch(split: Split, key: Array, batch: int) -> dict[str, Array]:
-    return minibatch(split, epoch_order(key, 0, len(split))[:batch], view_key(key, 0))
-
-
 def check(trainer: Trainer, data: Any, hyper: Any, *, batch: int) -> State:
     """The shapes of the State that fit would begin with. Traces init and step, computes nothing.
 
     Raises Fault for a batch that does not fit the data, and what the trainer's own parts refuse.
     """
-    _total_steps(len(data.train), batch, None, 0)
-    first = jax.eval_shape(lambda key: _first_batch(data.train, key, batch), random.key(0))
-    state = jax.eval_shape(trainer.init, random.key(0), first, hyper)
-    jax.eval_shape(trainer.step, state, first)
-    return state
+    total_steps(len(data.train), batch, None, 0)
+    return shapes(trainer, data.train, hyper, batch)[0]
 
 
 def fit(
-    trainer: Trainer,
+    trainer: Trainer | Population,
     data: Any,
     hyper: Any,
     key: Array,
@@ -119,156 +86,141 @@ def fit(
     save_seconds: float = 20.0,
     stop: Callable[[], int | None] = lambda: None,
     profile: str | Path | None = None,
+    track: Callable[[list[dict[str, Any]]], None] = lambda rows: None,
     quiet: bool = False,
 ) -> Run:
     """Trains for `epochs` (or `steps`) on data.train and returns a Run; with `out`, the same line resumes.
 
     `validate(params, key)` -> metrics with 'loss': the lowest is kept as `best`, and `patience` validations without a
     lower one end the run. `chunk` steps are one program; neither it nor stopping changes any number. `stop()` is asked
-    between chunks: an exit code makes fit save and raise Stopped. Raises Fault on a batch larger than the data, on a
-    directory of another run, and (code 4) where loss or params are not finite, naming the tensors.
+    between chunks: an exit code makes fit save and raise Stopped. `track(rows)` is given what metrics.jsonl is.
+
+    A `population(trainer)` takes keys [n] and a hyper of arrays [n]: each member is validated, selected and ended as if
+    alone, and one that diverges is frozen. Raises Fault on a batch larger than the data, on a directory of another run,
+    and (code 4) where loss or params are not finite, naming the tensors; of a population, where that is so of all.
     """
-    split: Split = data.train
-    total = _total_steps(len(split), batch, epochs, steps)
-    per_epoch = len(split) // batch
-    chunk = chunk or max(per_epoch, 100)
-    log_every = log_every or min(per_epoch, 100)
-    validate_every = validate_every or per_epoch
-    span = (chunk + per_epoch - 2) // per_epoch + 1  # the most epochs that a chunk can touch
+    crew, split = population.crew(trainer, key), data.train
+    total, per_epoch = total_steps(len(split), batch, epochs, steps), len(split) // batch
+    defaults = max(per_epoch, 100), min(per_epoch, 100), per_epoch
+    asked = chunk, log_every, validate_every
+    plan = Plan(total, per_epoch, *(n or default for n, default in zip(asked, defaults)))
+    if not quiet:
+        placement.note_one_device(crew.way, key.size)
+    hyper, keys = population.each(hyper, key), placement.padded(key, crew.way)
+    on_devices = placement.shared(split, crew.way)
+    state = population.begin(crew, on_devices, placement.padded(hyper, crew.way), keys, batch)
+    progress = progresses.begin(key.shape, shapes(crew.member, split, hyper, batch)[1])
+    identity = keeping.identity(placement.cut(state, crew.way, key.size), key, batch, data)
 
-    first = _first_batch(split, key, batch)
-    state = jax.jit(trainer.init)(key, first, hyper)
-    names = jax.eval_shape(trainer.step, state, first)[1]
-    progress = Progress(window={name: np.zeros(m.shape) for name, m in names.items()})
-
-    identity = _identity(state, key, batch, data)
     with ExitStack() as stack:
-        directory = out
-        if isinstance(out, str | Path):
-            directory = stack.enter_context(runs.opened(out, config=identity))
+        directory = stack.enter_context(runs.opened(out, config=identity)) if isinstance(out, str | Path) else out
         assert directory is None or isinstance(directory, runs.Directory)
         rows: list[dict[str, Any]] = []
-        best_state = state
+        best = state
         if directory is not None:
-            state, best_state, progress = _resume(directory, state, progress, identity)
-            runs.truncate(directory.metrics, int(progress.offset))
+            cut = placement.cut(state, crew.way, key.size)
+            *states, progress = keeping.resume(directory, cut, progress, identity)
+            state, best = (placement.padded(tree, crew.way) for tree in states)
+            runs.truncate(directory.metrics, progress.offset)
             rows = runs.read_metrics(directory.metrics)
-            if (found := int(jnp.max(state.step))) > total:
-                raise Fault(
-                    f'{directory.path} has {found} steps, more than {total}', 'ask for as many, or another --out'
-                )
+        if (at := int(jnp.max(state.step))) > total:
+            raise Fault(f'{out} has {at} steps, more than {total}', 'ask for as many, or another --out')
 
         def log(new_rows: list[dict[str, Any]]) -> None:
             nonlocal progress
             rows.extend(new_rows)
+            track(new_rows)
             if directory is not None and new_rows:
                 progress = progress._replace(offset=runs.append(directory.metrics, new_rows))
 
         def save() -> None:
-            if not bool(_all_finite(state.params)):
-                raise _diverged(int(jnp.max(state.step)), state, None)
-            if directory is None:
-                return
-            done = progress._replace(wall_s=progress.wall_s + time.monotonic() - started)
-            # Older bests go only when no last checkpoint names them: a kill may fall between any two of these lines.
-            best_step = int(progress.best_step)
-            if best_step >= 0:
-                checkpoints.save(directory.best, best_step, {'state': best_state}, keep=sys.maxsize)
-            tree = {'progress': done._asdict(), 'identity': json.dumps(identity)}
-            checkpoints.save(directory.last, at, {**tree, 'state': state}, keep=2)
-            if best_step >= 0:
-                checkpoints.prune(directory.best, best_step, keep=2)
+            if not key.ndim and not bool(_all_finite(state.params)):
+                raise _diverged(at, state, None)
+            if directory is not None:
+                done = progress._replace(wall_s=progress.wall_s + time.monotonic() - started)
+                last_state, best_state = (placement.cut(tree, crew.way, key.size) for tree in (state, best))
+                keeping.save(directory, identity, at, last_state, best_state, done)
 
-        at, ran, step_s = int(jnp.max(state.step)), 0, 1e-9
+        ran, step_s = 0, 1e-9
         started = saved = time.monotonic()
         orders: dict[int, Array] = {}
         bar = stack.enter_context(_bar(total, at, quiet))
-        while at < total and (patience is None or progress.waited < patience):
-            count = min(chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
+        while at < total and np.any(going := progresses.going(progress, patience)):
+            count = min(plan.chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
             if validate is not None:
-                count = min(count, validate_every - at % validate_every)
-            needed = range(at // per_epoch, (at + count - 1) // per_epoch + 1)
-            orders = {e: orders[e] if e in orders else epoch_order(key, e, len(split)) for e in needed}
-            padded = [orders[min(needed[0] + i, needed[-1])] for i in range(span)]
-            place = Place(jnp.int32(at), jnp.int32(count), jnp.int32(needed[0]), jnp.stack(padded))
+                count = min(count, plan.validate_every - at % plan.validate_every)
             # the second chunk, which compiles nothing, unless there is but one
             traced = profile is not None and (ran == 1 or (ran == 0 and count == total - at))
             with jax.profiler.trace(str(profile)) if traced else nullcontext():
                 before = time.monotonic()
-                new, metrics, steps_taken = run_chunk(trainer, batch, chunk, state, split, key, place)
-                taken = int(steps_taken)
-            step_s = (time.monotonic() - before) / taken if ran else step_s  # the first one compiles
-            seen = {name: np.asarray(values)[:taken].astype(np.float64) for name, values in metrics.items()}
-            if not np.any(np.isfinite(seen['loss'][-1])):
-                raise _diverged(at + taken, new, seen['loss'][-1])
+                orders, new, seen, taken = take_steps(
+                    crew, plan, batch, orders, state, keys, on_devices, at, count, going
+                )
+            step_s = (time.monotonic() - before) / max(1, int(np.max(taken))) if ran else step_s  # the first compiles
+            finite = ~going | np.isfinite(last(seen['loss'], taken))
+            if not np.any(finite & going):
+                raise _none_left(at + taken, new, last(seen['loss'], taken))
+            progress = progress._replace(diverged=np.where(finite, progress.diverged, at + taken))
+            population.note_diverged(progress.diverged, ~finite, hyper)
             wall = round(float(progress.wall_s) + time.monotonic() - started, 3)
-            progress, lines = _windows(progress, seen, at, lambda step: step % log_every == 0 or step == total)
-            state, at, ran = new, at + taken, ran + 1
-            log([{'step': step, 'epoch': step / per_epoch, **means, 'wall_s': wall} for step, means in lines])
-            if validate is not None and (at % validate_every == 0 or at == total):
-                values = validate(state.params, random.fold_in(key, _VALIDATE))
-                named = {f'validation/{name}': _plain(value) for name, value in values.items()}
-                log([{'step': at, 'epoch': at / per_epoch, **named}])
-                if float(values['loss']) < progress.best:
-                    best_state = state
-                    progress = progress._replace(best=float(values['loss']), best_step=at, waited=0)
-                else:
-                    progress = progress._replace(waited=progress.waited + 1)
-            bar.update(taken)
-            bar.set_postfix(loss=f'{np.mean(seen["loss"][-1]):.4g}', refresh=False)
+            progress, means = progresses.windows(progress, seen, at, plan.logs)
+            for step, mean in means:
+                log(progresses.rows('train', step, per_epoch, mean, going & (at + taken >= step), wall_s=wall))
+            state, at, ran, going = new, at + count, ran + 1, going & finite
+            if validate is not None and plan.validates(at):
+                values = _validate_each(validate, state.params, key, going)
+                log(progresses.rows('validation', at, per_epoch, values, going))
+                progress, better = progresses.validated(progress, values['loss'], at)
+                best = population.better(better, state, best)
+            bar.update(count)
+            bar.set_postfix(_shown(progress, seen['loss'], going), refresh=False)
             if (code := stop()) is not None:
                 save()
                 raise Stopped(code, at)
             if time.monotonic() - saved > save_seconds:
                 save()
                 saved = time.monotonic()
+        if key.ndim:
+            broken = ~np.asarray(jax.vmap(_all_finite)(state.params))[: key.size] & (progress.diverged < 0)
+            progress = progress._replace(diverged=np.where(broken, at, progress.diverged))
+            population.note_diverged(progress.diverged, broken, hyper)
         save()
-        chosen = best_state.params if progress.best_step >= 0 else state.params
-        return Run(state, chosen, int(progress.best_step), rows, directory.path if directory is not None else None)
+        state, best = (placement.cut(tree, crew.way, key.size) for tree in (state, best))
+        params = population.better(progress.best_step >= 0, best.params, state.params)
+        path = directory.path if directory is not None else None
+        return Run(state, params, _item(progress.best_step), rows, path, _item(progress.diverged))
 
 
-def _windows(
-    progress: Progress, seen: Mapping[str, np.ndarray], at: int, ends: Callable[[int], bool]
-) -> tuple[Progress, list[tuple[int, dict[str, Any]]]]:
-    """Adds the metrics of each step behind `at` to the open window: (progress, the means of the windows that ended).
-
-    Summed one step after the other, so that the sums do not depend on where chunks begin.
-    """
-    sums, count, lines = dict(progress.window), int(progress.count), []
-    for i in range(len(next(iter(seen.values())))):
-        sums, count = {name: sums[name] + seen[name][i] for name in sums}, count + 1
-        if ends(at + i + 1):
-            lines.append((at + i + 1, {f'train/{name}': _plain(total / count) for name, total in sums.items()}))
-            sums, count = {name: np.zeros_like(total) for name, total in sums.items()}, 0
-    return progress._replace(window=sums, count=count), lines
+def _none_left(steps: np.ndarray, state: State, losses: np.ndarray) -> Fault:
+    if not steps.ndim:
+        return _diverged(int(steps), state, losses)
+    return Fault(f'no run is finite: the last of {len(steps)} ended at step {np.max(steps)}', 'lower --lr', NUMBERS)
 
 
-def _plain(value: Any) -> Any:
-    """A float, or a list of floats for a population."""
-    return np.asarray(value, np.float64).tolist()
+def _validate_each(
+    validate: Callable[[Any, Array], Mapping[str, float]], params: Any, key: Array, going: np.ndarray
+) -> dict[str, np.ndarray]:
+    """{metric: values [*going.shape]} of each member that is going, nan for the others."""
+    if not key.ndim:
+        return {name: np.asarray(v, np.float64) for name, v in validate(params, random.fold_in(key, _VALIDATE)).items()}
+    members = np.flatnonzero(going)
+    found = [validate(placement.take(params, i), random.fold_in(key[i], _VALIDATE)) for i in members]
+    values = {name: np.full(going.shape, np.nan) for name in found[0]}
+    for i, one in zip(members, found):
+        for name in values:
+            values[name][i] = one[name]
+    return values
 
 
-def _resume(
-    directory: runs.Directory, state: State, progress: Progress, identity: dict[str, Any]
-) -> tuple[State, State, Progress]:
-    """The state, the best state and the progress of the last checkpoint; those given where there is none."""
-    if checkpoints.latest(directory.last) is None:
-        return state, state, progress
-    template = jax.tree.map(np.asarray, progress._asdict())
-    wanted = {'state': state, 'progress': template, 'identity': json.dumps(identity)}
-    _, tree = checkpoints.restore(directory.last, wanted)
-    stored = json.loads(tree['identity'])
-    if changed := [name for name in identity if stored.get(name) != identity[name]]:
-        found = f'{directory.path} was trained with another {" and ".join(changed)}'
-        raise Fault(found, 'give another directory (--out), or put back what it was trained with')
-    kept = dict(tree['progress'])
-    window = {name: np.asarray(sums) for name, sums in kept.pop('window').items()}
-    resumed = Progress(window=window, **{name: np.asarray(value).item() for name, value in kept.items()})
-    best = tree['state']
-    if resumed.best_step >= 0:
-        _, found = checkpoints.restore(directory.best, {'state': state}, step=resumed.best_step)
-        best = found['state']
-    return tree['state'], best, resumed
+def _item(value: np.ndarray) -> Any:
+    return value if value.ndim else value.item()
+
+
+def _shown(progress: Progress, losses: np.ndarray, going: np.ndarray) -> dict[str, str]:
+    if not going.ndim:
+        return {'loss': f'{losses[-1]:.4g}'}
+    best = np.min(np.where(going, losses[-1], np.inf)) if np.all(np.isinf(progress.best)) else np.min(progress.best)
+    return {'best': f'{best:.4g}', 'runs': f'{np.sum(going)}/{going.size}'}
 
 
 def _bar(total: int, done: int, quiet: bool) -> Any:
