@@ -32,6 +32,8 @@ class Config:
     tfds image dataset by name"""
     data: str | None = None
     """your own arrays instead: file.npz (x or image, label, test_x, test_label) or a folder of images"""
+    rows: Literal['device', 'disk'] = 'device'
+    """of --data: disk leaves training rows there (file.npy, or a folder of images) and brings them a chunk ahead"""
     binarization: Literal['auto', 'static', 'dynamic', 'threshold', 'none'] = 'auto'
     """auto: what the dataset is usually given"""
     validation: Annotated[int | None, Range(0)] = None
@@ -86,7 +88,8 @@ def load_data(config: Config) -> Any:
     chosen = {'binarization': config.binarization, 'validation': config.validation}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value not in ('auto', None)}
     if config.data is not None:
-        data = data_module.from_path(config.data, **options)
+        read = {'device': data_module.from_path, 'disk': data_module.from_disk}[config.rows]
+        data = read(config.data, **options)
     else:
         try:
             data = data_module.load(config.dataset, data_dir=config.run.data_dir, **options)
@@ -112,6 +115,7 @@ def build(config: Config) -> Experiment:
     idle = {
         '--parts': bool(config.parts) and config.warm_start is None,
         '--patience': config.patience is not None and config.select == 'last',
+        '--rows disk': config.data is None and config.rows == 'disk',
         '--dataset': config.data is not None and config.dataset != 'digits',
     }
     for flag, ignored in idle.items():

@@ -12,6 +12,7 @@ _HOMES = {
     'splits': ('Data', 'Split', 'dequantize', 'dequantized', 'dynamic', 'identity', 'scale'),
     'arrays': ('BINARIZATIONS', 'from_arrays'),
     'files': ('from_path',),
+    'streaming': ('from_disk', 'streamed'),
     'parts': ('first', 'mean'),
     'loading': ('load', 'stand_in'),
     'catalogue': ('CATALOGUE', 'canonical', 'default_binarization'),

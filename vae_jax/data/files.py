@@ -71,10 +71,11 @@ def _fits(path: Path, size: int) -> None:
     memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     if size > memory:
         found = f'{path} unpacks to {size / 2**30:.1f} GiB, this machine has {memory / 2**30:.1f}'
-        raise Fault(found, 'use fewer rows', ENVIRONMENT)
+        raise Fault(found, 'use fewer rows, or save them with numpy.save and give --rows disk', ENVIRONMENT)
 
 
-def _folder(path: Path) -> dict[str, Any]:
+def image_files(path: Path) -> tuple[list[Path], np.ndarray | None]:
+    """The images of a folder in order, and their labels where they lie in subfolders. Raises Fault on other folders."""
     loose = sorted(child for child in path.iterdir() if child.suffix.lower() in _IMAGES)
     classes = sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith('.'))
     found = [
@@ -91,8 +92,12 @@ def _folder(path: Path) -> dict[str, Any]:
         )
     if not loose and not found:
         raise Fault(f'{path} holds no png or jpg images', 'check the folder', ENVIRONMENT)
-    x = _images(loose or [file for file, _ in found])
-    return {'x': x} if loose else {'x': x, 'label': np.array([i for _, i in found])}
+    return (loose, None) if loose else ([file for file, _ in found], np.array([i for _, i in found]))
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    files, label = image_files(path)
+    return {'x': _images(files)} if label is None else {'x': _images(files), 'label': label}
 
 
 def _images(files: list[Path]) -> np.ndarray:

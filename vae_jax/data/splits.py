@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -24,6 +24,8 @@ class Split:
     """Rows of one split on the device; a pytree of its arrays, with `levels` and `view` static.
 
     rows: 'x' [n, *shape] uint8 (float32 where levels is None), often 'label' [n] int32, and any further factor [n].
+    Columns that are not arrays of jax stay where they are, and training brings rows to the device a chunk ahead: numpy
+    arrays and memmaps, or anything with shape, dtype and [rows i64[k]] -> array [k, ...] (`streaming`).
     levels: number of values of a stored x: 0 .. levels - 1; None for real numbers.
     view: view(key, x) -> float32 [*shape], one stored row as the model sees it.
     """
@@ -39,6 +41,20 @@ class Split:
     def shape(self) -> tuple[int, ...]:
         """The shape of one example."""
         return tuple(self.rows['x'].shape[1:])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether rows are brought to the device when they are needed."""
+        return not isinstance(self.rows['x'], jax.Array | jax.ShapeDtypeStruct)
+
+    def at(self, rows: Any) -> 'Split':
+        """The split of these rows [k] alone; of a streamed one, in memory."""
+        if not self.streamed:
+            return dataclasses.replace(self, rows={name: column[rows] for name, column in self.rows.items()})
+        order = np.argsort(rows, kind='stable')  # a disk is read forwards
+        back, ordered = np.argsort(order, kind='stable'), np.asarray(rows)[order]
+        columns = {name: np.asarray(column[ordered])[back] for name, column in self.rows.items()}
+        return dataclasses.replace(self, rows=columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +77,7 @@ class Data:
     @functools.cached_property
     def example(self) -> Array:
         """The first training example as the model sees it, float32 [*shape], under a fixed key."""
-        return self.train.view(jax.random.key(0), self.train.rows['x'][0])
+        return self.train.view(jax.random.key(0), jnp.asarray(self.train.at(np.zeros(1, np.int64)).rows['x'][0]))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -69,11 +85,21 @@ class Data:
         digest = hashlib.sha256(json.dumps(['vae_jax data 1', self.binarization]).encode())
         for name, split in self.splits.items():
             for field, column in sorted(split.rows.items()):
-                values = np.ascontiguousarray(column)
-                head = [name, split.levels, split.view.__name__, field, values.shape, str(values.dtype)]
+                head = [name, split.levels, split.view.__name__, field, column.shape, str(column.dtype)]
                 digest.update(json.dumps(head).encode())
-                digest.update(values.reshape(-1).view(np.uint8).data)
+                for values in _blocks(column):
+                    digest.update(values.reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
+
+
+def _blocks(column: Any) -> Iterator[np.ndarray]:
+    """The values of a column in order: at once where it is an array, some rows at a time where it may be larger."""
+    if isinstance(column, jax.Array):
+        yield np.ascontiguousarray(column)
+        return
+    size = max(1, 2**25 // max(1, math.prod(column.shape[1:]) * column.dtype.itemsize))
+    for start in range(0, column.shape[0], size):
+        yield np.ascontiguousarray(column[np.arange(start, min(start + size, column.shape[0]))])
 
 
 def _named(name: str, view: View) -> View:

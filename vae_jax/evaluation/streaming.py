@@ -35,6 +35,8 @@ def blocks(split: Any, size: int, quiet: bool, what: str) -> Iterator[tuple[np.n
     n = len(split)
     if n == 0:
         raise Fault('the split is empty', 'evaluate a split that has examples')
+    if split.streamed:
+        raise Fault('a streamed split cannot be evaluated as a whole', 'evaluate the test or the validation split')
     with bar(n, quiet, what) as progress:
         for start in range(0, n, size):
             count = min(size, n - start)
@@ -65,5 +67,7 @@ def finite(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def view_rows(split: Any, key: Array, rows: Any) -> Array:
-    """x of the given rows as the model sees them, [n, *shape]."""
-    return vmap(lambda row: viewed(split, key, row)[0])(jnp.asarray(rows))
+    """x of the given rows as the model sees them, [n, *shape]; of a streamed split too."""
+    rows = np.asarray(rows)
+    keys = vmap(lambda row: random.split(random.fold_in(key, row))[0])(jnp.asarray(rows))
+    return vmap(split.view)(keys, jnp.asarray(split.at(rows).rows['x']))

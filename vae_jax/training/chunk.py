@@ -42,9 +42,9 @@ def view_key(key: Array, step: int | Array) -> Array:
     return random.fold_in(random.fold_in(key, _VIEW), step)
 
 
-def first_batch(split: Split, key: Array, batch: int) -> dict[str, Array]:
-    """What step 0 sees, and what a trainer's init is handed."""
-    return minibatch(split, epoch_order(key, 0, len(split))[:batch], view_key(key, 0))
+def first_batch(split: Split, order: Array, key: Array, batch: int) -> dict[str, Array]:
+    """What step 0 sees, and what a trainer's init is handed; `order` [n] is that of epoch 0."""
+    return minibatch(split, order[:batch], view_key(key, 0))
 
 
 class Member(NamedTuple):

@@ -16,9 +16,11 @@ from vae_jax import placement, runs
 from vae_jax.errors import NUMBERS, Fault, Stopped
 from vae_jax.training import keeping, population
 from vae_jax.training import progress as progresses
+from vae_jax.training.feeding import feeding, largest_chunk
+from vae_jax.training.plan import Plan, total_steps
 from vae_jax.training.population import Population
 from vae_jax.training.progress import Progress
-from vae_jax.training.steps import Plan, last, shapes, take_steps, total_steps
+from vae_jax.training.steps import last, shapes, take_steps
 from vae_jax.training.trainer import State, Trainer
 
 _VALIDATE = 0x5A11D  # stream of the validation's key
@@ -101,18 +103,19 @@ def fit(
     """
     crew, split = population.crew(trainer, key), data.train
     total, per_epoch = total_steps(len(split), batch, epochs, steps), len(split) // batch
-    defaults = max(per_epoch, 100), min(per_epoch, 100), per_epoch
+    fits = largest_chunk(split, batch, key.size)
+    defaults = min(max(per_epoch, 100), fits or sys.maxsize), min(per_epoch, 100), per_epoch
     asked = chunk, log_every, validate_every
     plan = Plan(total, per_epoch, *(n or default for n, default in zip(asked, defaults)))
     if not quiet:
         placement.note_one_device(crew.way, key.size)
     hyper, keys = population.each(hyper, key), placement.padded(key, crew.way)
-    on_devices = placement.shared(split, crew.way)
-    state = population.begin(crew, on_devices, placement.padded(hyper, crew.way), keys, batch)
     progress = progresses.begin(key.shape, shapes(crew.member, split, hyper, batch)[1])
-    identity = keeping.identity(placement.cut(state, crew.way, key.size), key, batch, data)
 
     with ExitStack() as stack:
+        feed = stack.enter_context(feeding(crew.way, plan, batch, split, keys))
+        state = population.begin(crew, *feed(0, 1), placement.padded(hyper, crew.way), keys, batch)
+        identity = keeping.identity(placement.cut(state, crew.way, key.size), key, batch, data)
         directory = stack.enter_context(runs.opened(out, config=identity)) if isinstance(out, str | Path) else out
         assert directory is None or isinstance(directory, runs.Directory)
         rows: list[dict[str, Any]] = []
@@ -143,7 +146,6 @@ def fit(
 
         ran, step_s = 0, 1e-9
         started = saved = time.monotonic()
-        orders: dict[int, Array] = {}
         bar = stack.enter_context(_bar(total, at, quiet))
         while at < total and np.any(going := progresses.going(progress, patience)):
             count = min(plan.chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
@@ -153,9 +155,7 @@ def fit(
             traced = profile is not None and (ran == 1 or (ran == 0 and count == total - at))
             with jax.profiler.trace(str(profile)) if traced else nullcontext():
                 before = time.monotonic()
-                orders, new, seen, taken = take_steps(
-                    crew, plan, batch, orders, state, keys, on_devices, at, count, going
-                )
+                new, seen, taken = take_steps(crew, plan, batch, feed, state, keys, at, going, count)
             step_s = (time.monotonic() - before) / max(1, int(np.max(taken))) if ran else step_s  # the first compiles
             finite = ~going | np.isfinite(last(seen['loss'], taken))
             if not np.any(finite & going):

@@ -13,7 +13,7 @@ from vae_jax import placement
 from vae_jax.data.splits import Split
 from vae_jax.errors import Fault
 from vae_jax.placement import Way
-from vae_jax.training.chunk import first_batch
+from vae_jax.training.chunk import Shared, first_batch
 from vae_jax.training.trainer import State, Trainer
 
 
@@ -55,15 +55,14 @@ def each(hyper: Any, key: Array) -> Any:
     return type(hyper)(**{name: leaf(name, value) for name, value in hyper._asdict().items()})
 
 
-def begin(crew: Population, split: Split, hyper: Any, key: Array, batch: int) -> State:
-    """State of every member before its first step."""
-    start = partial(_start, crew.member, batch)
-    return jax.jit(crew.way.over(start))((key, hyper), split)
+def begin(crew: Population, shared: Shared, orders: Array, hyper: Any, key: Array, batch: int) -> State:
+    """State of every member before its first step, which sees the first of these orders [..., epochs, rows]."""
+    return jax.jit(crew.way.over(partial(_start, crew.member, batch)))((key, hyper, orders), shared.split)
 
 
-def _start(trainer: Trainer, batch: int, member: tuple[Array, Any], split: Split) -> State:
-    key, hyper = member
-    return trainer.init(key, first_batch(split, key, batch), hyper)
+def _start(trainer: Trainer, batch: int, member: tuple[Array, Any, Array], split: Split) -> State:
+    key, hyper, orders = member
+    return trainer.init(key, first_batch(split, orders[0], key, batch), hyper)
 
 
 def better(mask: np.ndarray, new: Any, old: Any) -> Any:
