@@ -16,6 +16,7 @@ from tests import small
 from tests.test_training import plain, stop_at
 from vae_jax import losses, placement, training
 from vae_jax.errors import NUMBERS, Fault
+from vae_jax.training import chunk
 
 KEYS = random.split(random.key(3), 5)
 LRS = np.array([1e-2, 3e-3, 1e-3, 1e-2, 3e-2], np.float32)
@@ -227,3 +228,13 @@ NO_COLLECTIVE = """
 
 def test_devices_exchange_nothing_and_no_gradient_is_summed():
     on_devices(8, NO_COLLECTIVE)
+
+
+@pytest.mark.parametrize('platform', ['cpu', 'cuda', 'tpu'])
+def test_a_population_lowers_for_every_backend(platform):
+    hyper, n = small.Hyper(lr=LRS, beta=np.ones(5, np.float32)), len(small.DATA.train)
+    state = vj.start(vj.population(small.TRAINER, placement.together), small.DATA.train, hyper, KEYS, batch=16)
+    members = chunk.Member(state, KEYS, np.zeros((5, 1, n), np.int32), np.full(5, 4, np.int32))
+    shared = chunk.Shared(small.DATA.train, np.int32(0), np.int32(0))
+    traced = chunk.run_chunk.trace(small.TRAINER, placement.together, 16, 4, members, shared)
+    assert 'while' in traced.lower(lowering_platforms=(platform,)).as_text()
