@@ -9,7 +9,7 @@ from jax import random
 
 import vae_jax as vj
 from tests import oracles, small
-from vae_jax import bounds, evaluation
+from vae_jax import bounds, evaluation, placement
 from vae_jax.data.splits import Split, dequantize, identity, scale
 from vae_jax.errors import Fault
 
@@ -85,10 +85,25 @@ def test_bits_per_dim_of_dequantized_pixels_are_those_of_the_pixels():
 def test_evaluation_is_repeatable_and_compiles_once():
     params = small.MODEL.init(KEY, small.DATA.example)
     first = vj.nll(small.MODEL, params, small.DATA.test, KEY, k=20)
-    programs = evaluation.likelihood._nll_rows._cache_size()
+    programs = evaluation.streaming.block._cache_size()
     again = vj.nll(small.MODEL, jax.tree.map(lambda p: p * 1.0, params), small.DATA.test, KEY, k=20)
     np.testing.assert_array_equal(first.estimate.values, again.estimate.values)
-    assert evaluation.likelihood._nll_rows._cache_size() == programs > 0
+    assert evaluation.streaming.block._cache_size() == programs > 0
+
+
+def test_a_population_is_evaluated_as_its_members_are():
+    keys = random.split(KEY, 3)
+    members = [small.MODEL.init(key, small.DATA.example) for key in keys]
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    together = vj.nll(small.MODEL, params, small.DATA.test, keys, k=20)
+    bounds_of = vj.elbo_estimate(small.MODEL, params, small.DATA.test, keys)
+    for i, key in enumerate(keys):
+        alone = vj.nll(small.MODEL, members[i], small.DATA.test, key, k=20)
+        np.testing.assert_allclose(together[i].estimate.values, alone.estimate.values, rtol=1e-5)
+        one = vj.elbo_estimate(small.MODEL, members[i], small.DATA.test, key)
+        np.testing.assert_allclose(bounds_of[i].elbo.values, one.elbo.values, rtol=1e-5)
+        assert bounds_of[i].rate.mean == pytest.approx(one.rate.mean)
+    assert str(together[1]) == str(vj.nll(small.MODEL, members[1], small.DATA.test, keys[1], k=20))
 
 
 def test_encode_gives_codes_with_labels_and_pictures_have_their_shapes():
@@ -136,7 +151,8 @@ def test_memory_does_not_grow_with_the_number_of_samples():
 
     def temporaries(k):
         rows = np.arange(8, dtype=np.int32)
-        compiled = evaluation.likelihood._nll_rows.lower(model, k, 200, params, KEY, split, rows).compile()
+        f = evaluation.likelihood._nll_rows(model, k, 200)
+        compiled = evaluation.streaming.block.lower(f, placement.alone, (params, KEY), (split, rows)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporaries(5000) < 1.01 * temporaries(1000) and temporaries(5000) < 100 * 2**20

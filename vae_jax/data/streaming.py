@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Images:
         return found
 
 
-def images(files: list[str | os.PathLike]) -> Images:
+def images(files: Sequence[str | os.PathLike]) -> Images:
     """A source of image files; grey where the first is. Raises Fault where grain is not installed, or on no files."""
     try:
         import grain  # noqa: F401

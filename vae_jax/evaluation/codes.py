@@ -1,6 +1,6 @@
 """Codes of a split, and what a trained model draws: samples, reconstructions, interpolations, the manifold."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -9,17 +9,22 @@ import numpy as np
 from jax import Array, random, vmap
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.streaming import ROWS, over, viewed
+from vae_jax.evaluation.streaming import ROWS, Rows, over, viewed
 from vae_jax.models import Model
 
 
-@partial(jax.jit, static_argnames='model')
-def _code_rows(model: Model, params: Any, key: Array, split: Any, rows: Array) -> dict[str, Array]:
-    def one(row: Array) -> dict[str, Array]:
-        q = model.encode(params, viewed(split, key, row)[0])
-        return {'mean': q.mean, 'log_std': q.log_std}
+@cache
+def _code_rows(model: Model) -> Rows:
+    def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> dict[str, Array]:
+        (params, key), (split, rows) = member, shared
 
-    return vmap(one)(rows)
+        def one(row: Array) -> dict[str, Array]:
+            q = model.encode(params, viewed(split, key, row)[0])
+            return {'mean': q.mean, 'log_std': q.log_std}
+
+        return vmap(one)(rows)
+
+    return rows_of
 
 
 def encode(
@@ -28,7 +33,7 @@ def encode(
     """Codes of a split: mean and log_std [n, latent] of q(z|x), `index` [n], and the rows' other columns (labels)."""
     key = random.key(0) if key is None else key
     size = min(len(split), ROWS) or 1
-    codes = over(lambda rows: _code_rows(model, params, key, split, rows), split, size, quiet, 'encoding')
+    codes = over(_code_rows(model), params, key, split, size, quiet, 'encoding')
     columns = {name: np.asarray(column) for name, column in split.rows.items() if name != 'x'}
     return {**codes, 'index': np.arange(len(split)), **columns}
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from jax.scipy.special import logsumexp
 
 from vae_jax import bounds
 from vae_jax.errors import Fault
-from vae_jax.evaluation.streaming import ROWS, dims_of, finite, log_cell, over, viewed
+from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, finite, log_cell, over, viewed
 from vae_jax.models import Model
 
 
@@ -71,14 +71,19 @@ class ELBO(NamedTuple):
         return f'ELBO {self.elbo} (rate {self.rate.mean:.3f}, distortion {self.distortion.mean:.3f})'
 
 
-@partial(jax.jit, static_argnames=('model', 'samples', 'kl'))
-def _elbo_rows(model: Model, samples: int, kl: Any, params: Any, key: Array, split: Any, rows: Array) -> bounds.Terms:
-    def one(row: Array) -> bounds.Terms:
-        x, model_key = viewed(split, key, row)
-        terms = vmap(lambda k: bounds.elbo_terms(model, params, k, x, kl))(random.split(model_key, samples))
-        return jax.tree.map(lambda t: jnp.mean(t, 0), terms)
+@cache
+def _elbo_rows(model: Model, samples: int, kl: Any) -> Rows:
+    def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> bounds.Terms:
+        (params, key), (split, rows) = member, shared
 
-    return vmap(one)(rows)
+        def one(row: Array) -> bounds.Terms:
+            x, model_key = viewed(split, key, row)
+            terms = vmap(lambda k: bounds.elbo_terms(model, params, k, x, kl))(random.split(model_key, samples))
+            return jax.tree.map(lambda t: jnp.mean(t, 0), terms)
+
+        return vmap(one)(rows)
+
+    return rows_of
 
 
 def elbo_estimate(
@@ -89,20 +94,21 @@ def elbo_estimate(
     samples: int = 1,
     kl: Callable[..., Array] = bounds.closed_form,
     quiet: bool = True,
-) -> ELBO:
+) -> Any:
     """Mean ELBO over a split with its rate and distortion, `samples` of z an example; nats.
 
-    Raises Fault on an empty split and (code 4) where a value is not finite.
+    An ELBO; of the members of a population, params [m, ...] and keys [m], a list of m. Raises Fault on an empty split
+    and (code 4) where a value is not finite.
     """
     size = max(1, min(len(split), ROWS // samples))
-    terms = over(lambda rows: _elbo_rows(model, samples, kl, params, key, split, rows), split, size, quiet, 'ELBO')
-    rate, distortion = finite(terms.rate, 'rate'), finite(terms.distortion, 'distortion')
+    found = over(_elbo_rows(model, samples, kl), params, key, split, size, quiet, 'ELBO')
+    return [_elbo(terms, split) for terms in found] if key.ndim else _elbo(found, split)
+
+
+def _elbo(terms: bounds.Terms, split: Any) -> ELBO:
+    rate, distortion = (finite(getattr(terms, half), half).astype(np.float64) for half in ('rate', 'distortion'))
     dims, cell = dims_of(split), log_cell(split)
-    return ELBO(
-        Estimate(-(rate.astype(np.float64) + distortion), dims, -cell),
-        Estimate(rate.astype(np.float64), dims),
-        Estimate(distortion.astype(np.float64), dims, cell),
-    )
+    return ELBO(Estimate(-(rate + distortion), dims, -cell), Estimate(rate, dims), Estimate(distortion, dims, cell))
 
 
 def log_p_streamed(model: Model, params: Any, key: Array, x: Any, k: int, rows: int) -> tuple[Array, Array]:
@@ -122,28 +128,37 @@ def log_p_streamed(model: Model, params: Any, key: Array, x: Any, k: int, rows: 
     return first - math.log(k), jnp.exp(2 * first - second)
 
 
-@partial(jax.jit, static_argnames=('model', 'k', 'rows_of_z'))
-def _nll_rows(model: Model, k: int, rows_of_z: int, params: Any, key: Array, split: Any, rows: Array) -> Any:
-    def one(row: Array) -> tuple[Array, Array]:
-        x, model_key = viewed(split, key, row)
-        return log_p_streamed(model, params, model_key, x, k, rows_of_z)
+@cache
+def _nll_rows(model: Model, k: int, rows_of_z: int) -> Rows:
+    def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> tuple[Array, Array]:
+        (params, key), (split, rows) = member, shared
 
-    return vmap(one)(rows)
+        def one(row: Array) -> tuple[Array, Array]:
+            x, model_key = viewed(split, key, row)
+            return log_p_streamed(model, params, model_key, x, k, rows_of_z)
+
+        return vmap(one)(rows)
+
+    return rows_of
 
 
-def nll(model: Model, params: Any, split: Any, key: Array, k: int = 5000, quiet: bool = True) -> NLL:
+def nll(model: Model, params: Any, split: Any, key: Array, k: int = 5000, quiet: bool = True) -> Any:
     """-log p(x) of each example, -log 1/k sum_i p(x, z_i) / q(z_i|x): importance sampling (Burda et al. 2015), nats.
 
-    Streams over examples and samples: about 1,600 decoder rows are alive at a time, whatever n and k are. For
-    dequantized data it is the density's, and bits/dim those of the pixels. Raises Fault on k < 1, an empty split, and
-    (code 4) on values that are not finite.
+    An NLL; of the members of a population, params [m, ...] and keys [m], a list of m. Streams over examples and
+    samples: about 1,600 decoder rows are alive at a time, whatever n and k are. For dequantized data it is the
+    density's, and bits/dim those of the pixels. Raises Fault on k < 1, an empty split, and (code 4) on values that are
+    not finite.
     """
     if k < 1:
         raise Fault(f'k is {k}, expected 1 or more samples', 'pass k=5000')
     rows_of_z = min(k, 200)
     size = max(1, min(len(split), ROWS // rows_of_z))
-    log_p, effective = over(
-        lambda rows: _nll_rows(model, k, rows_of_z, params, key, split, rows), split, size, quiet, f'log p(x), k={k}'
-    )
+    found = over(_nll_rows(model, k, rows_of_z), params, key, split, size, quiet, f'log p(x), k={k}')
+    return [_nll(one, k, split) for one in found] if key.ndim else _nll(found, k, split)
+
+
+def _nll(found: tuple[np.ndarray, np.ndarray], k: int, split: Any) -> NLL:
+    log_p, effective = found
     values = -finite(log_p, 'log p(x)').astype(np.float64)
     return NLL(Estimate(values, dims_of(split), log_cell(split)), effective, k)

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random, vmap
 
+from vae_jax import placement
 from vae_jax.errors import NUMBERS, Fault
 
+Rows = Callable[[Any, Any], Any]
 ROWS = 1600  # decoder rows at a time: where two cores are fastest, and 5 MB for MNIST
 
 
@@ -44,11 +47,25 @@ def blocks(split: Any, size: int, quiet: bool, what: str) -> Iterator[tuple[np.n
             progress.update(count)
 
 
-def over(f: Callable[[np.ndarray], Any], split: Any, size: int, quiet: bool, what: str) -> Any:
-    """f(rows i32[size]) -> arrays [size, ...] over the whole split: numpy arrays [n, ...]."""
+@partial(jax.jit, static_argnames=('f', 'way'))
+def block(f: Rows, way: placement.Way, members: Any, shared: Any) -> Any:
+    """f of one model, or of each member of a population, on one block of rows."""
+    return way.over(f)(members, shared)
+
+
+def over(f: Rows, params: Any, key: Array, split: Any, size: int, quiet: bool, what: str) -> Any:
+    """f((params, key), (split, rows i32[size])) -> arrays [size, ...] over the whole split: numpy arrays [n, ...].
+
+    Of keys [m] and params [m, ...], the members of a population, a list of m of these.
+    """
+    way = placement.default() if key.ndim else placement.alone
+    members, (shared,) = placement.padded((params, key), way), placement.shared((split,), way)
 
     def kept(rows: np.ndarray, count: int) -> Any:
-        return jax.tree.map(lambda a: np.asarray(a)[:count], f(rows))
+        found = jax.tree.map(np.asarray, block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way))))
+        if not key.ndim:
+            return jax.tree.map(lambda a: a[:count], found)
+        return [jax.tree.map(lambda a, i=i: a[i, :count], found) for i in range(key.size)]
 
     parts = [kept(rows, count) for rows, count in blocks(split, size, quiet, what)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
