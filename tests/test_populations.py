@@ -238,3 +238,18 @@ def test_a_population_lowers_for_every_backend(platform):
     shared = chunk.Shared(small.DATA.train, np.int32(0), np.int32(0))
     traced = chunk.run_chunk.trace(small.TRAINER, placement.together, 16, 4, members, shared)
     assert 'while' in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
+def test_patience_and_divergence_may_end_them_all(tmp_path):
+    """One ends by patience, the other diverges: there is a result, and the directory knows it."""
+    lrs = np.array([0.0, 1e30], np.float32)
+    options = {'lrs': lrs, 'patience': 1, 'steps': 60}
+    run = fit(tmp_path / 'run', **options)
+    assert run.diverged[0] == -1 and run.diverged[1] > 0 and run.state.step[0] < 60
+    assert list(fit(tmp_path / 'run', **options).diverged) == list(run.diverged)
+
+
+def test_a_population_of_which_none_is_left_stays_so(tmp_path):
+    for _ in range(2):
+        with pytest.raises(Fault, match='no run is finite'):
+            fit(tmp_path / 'run', lrs=np.full(2, 1e30, np.float32))

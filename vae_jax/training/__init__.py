@@ -5,6 +5,7 @@ Nothing here knows what a VAE is.
 
 from vae_jax.errors import Stopped
 from vae_jax.training.loop import Run, check, fit
+from vae_jax.training.options import accumulate, averaged, clipped, learning
 from vae_jax.training.population import Population, population
 from vae_jax.training.progress import Progress
 from vae_jax.training.steps import advance, start
@@ -17,6 +18,7 @@ from vae_jax.training.trainer import (
     overfit,
     trainer,
     warm_start,
+    whole,
 )
 
 __all__ = [
@@ -26,15 +28,20 @@ __all__ = [
     'State',
     'Stopped',
     'Trainer',
+    'accumulate',
     'advance',
+    'averaged',
     'check',
+    'clipped',
     'fit',
     'freeze',
     'gradient_norms',
+    'learning',
     'nothing',
     'overfit',
     'population',
     'start',
     'trainer',
     'warm_start',
+    'whole',
 ]

@@ -24,6 +24,7 @@ from vae_jax.training.steps import last, shapes, take_steps
 from vae_jax.training.trainer import State, Trainer
 
 _VALIDATE = 0x5A11D  # stream of the validation's key
+_SAVING = 25  # a save that takes s seconds is followed by 25 s of training: large populations are slow to write
 _PATIENCE_S = 5.0  # a signal waits for the end of a chunk; so slow steps make shorter ones
 
 
@@ -146,6 +147,7 @@ def fit(
 
         ran, step_s = 0, 1e-9
         started = saved = time.monotonic()
+        cost = 0.0
         bar = stack.enter_context(_bar(total, at, quiet))
         while at < total and np.any(going := progresses.going(progress, patience)):
             count = min(plan.chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
@@ -158,8 +160,8 @@ def fit(
                 new, seen, taken = take_steps(crew, plan, batch, feed, state, keys, at, going, count)
             step_s = (time.monotonic() - before) / max(1, int(np.max(taken))) if ran else step_s  # the first compiles
             finite = ~going | np.isfinite(last(seen['loss'], taken))
-            if not np.any(finite & going):
-                raise _none_left(at + taken, new, last(seen['loss'], taken))
+            if not key.ndim and not finite:
+                raise _diverged(at + int(taken), new, last(seen['loss'], taken))
             progress = progress._replace(diverged=np.where(finite, progress.diverged, at + taken))
             population.note_diverged(progress.diverged, ~finite, hyper)
             wall = round(float(progress.wall_s) + time.monotonic() - started, 3)
@@ -167,7 +169,7 @@ def fit(
             for step, mean in means:
                 log(progresses.rows('train', step, per_epoch, mean, going & (at + taken >= step), wall_s=wall))
             state, at, ran, going = new, at + count, ran + 1, going & finite
-            if validate is not None and plan.validates(at):
+            if validate is not None and plan.validates(at) and np.any(going):
                 values = _validate_each(validate, state.params, key, going)
                 log(progresses.rows('validation', at, per_epoch, values, going))
                 progress, better = progresses.validated(progress, values['loss'], at)
@@ -177,24 +179,22 @@ def fit(
             if (code := stop()) is not None:
                 save()
                 raise Stopped(code, at)
-            if time.monotonic() - saved > save_seconds:
+            if (now := time.monotonic()) - saved > max(save_seconds, _SAVING * cost):
                 save()
                 saved = time.monotonic()
+                cost = saved - now
         if key.ndim:
             broken = ~np.asarray(jax.vmap(_all_finite)(state.params))[: key.size] & (progress.diverged < 0)
             progress = progress._replace(diverged=np.where(broken, at, progress.diverged))
             population.note_diverged(progress.diverged, broken, hyper)
         save()
+        if key.ndim and np.all(progress.diverged >= 0):
+            told = f'the last of {key.size} ended at step {np.max(progress.diverged)}'
+            raise Fault(f'no run is finite: {told}', 'lower --lr', NUMBERS)
         state, best = (placement.cut(tree, crew.way, key.size) for tree in (state, best))
         params = population.better(progress.best_step >= 0, best.params, state.params)
         path = directory.path if directory is not None else None
         return Run(state, params, _item(progress.best_step), rows, path, _item(progress.diverged))
-
-
-def _none_left(steps: np.ndarray, state: State, losses: np.ndarray) -> Fault:
-    if not steps.ndim:
-        return _diverged(int(steps), state, losses)
-    return Fault(f'no run is finite: the last of {len(steps)} ended at step {np.max(steps)}', 'lower --lr', NUMBERS)
 
 
 def _validate_each(

@@ -28,6 +28,22 @@ class Trainer(NamedTuple):
     step: Callable[[State, Any], tuple[State, dict[str, Array]]]
 
 
+class Averaged(NamedTuple):
+    """opt_state where State.params are an average (`options.averaged`)."""
+
+    params: Any  # those that learn
+    opt_state: Any
+
+
+Loss = Callable[[Any, Array, Any, Any], tuple[Array, dict[str, Array]]]
+Gradient = Callable[[Loss], Callable[..., tuple[tuple[Array, dict[str, Array]], Any]]]
+
+
+def whole(loss: Loss) -> Callable[..., tuple[tuple[Array, dict[str, Array]], Any]]:
+    """((loss, metrics), gradient in params) of a batch at once."""
+    return jax.value_and_grad(loss, has_aux=True)
+
+
 def unchanged(hyper: Any, step: Array) -> Any:
     """The schedule that changes nothing."""
     return hyper
@@ -51,15 +67,17 @@ def first_example(batch: Mapping[str, Any]) -> Any:
 
 def trainer(
     init_params: Callable[[Array, Any], Any],
-    loss: Callable[[Any, Array, Any, Any], tuple[Array, dict[str, Array]]],
+    loss: Loss,
     optimizer: Callable[[Any], optax.GradientTransformation],
     schedule: Callable[[Any, Array], Any] = unchanged,
     observe: Callable[[Any], dict[str, Array]] = nothing,
     example: Callable[[Any], Any] = first_example,
+    gradient: Gradient = whole,
 ) -> Trainer:
     """params <- params + optimizer(schedule(hyper, step))(grad loss(params, fold_in(key, step), batch, hyper)).
 
-    `init_params(key, example)` makes params; `optimizer` is a function of hyper; `observe(grads)` adds metrics.
+    `init_params(key, example)` makes params; `optimizer` is a function of hyper; `observe(grads)` adds metrics;
+    `gradient` is how that of the loss is computed: `whole`, or `accumulate(n)`.
     """
 
     def init(key: Array, batch: Any, hyper: Any) -> State:
@@ -72,7 +90,7 @@ def trainer(
     def step(state: State, batch: Any) -> tuple[State, dict[str, Array]]:
         now = schedule(state.hyper, state.step)
         key = random.fold_in(state.key, state.step)
-        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(state.params, key, batch, now)
+        (value, metrics), grads = gradient(loss)(state.params, key, batch, now)
         updates, opt_state = optimizer(now).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state._replace(step=state.step + 1, params=params, opt_state=opt_state), {
@@ -109,7 +127,10 @@ def warm_start(trainer: Trainer, params: Mapping[str, Any], parts: Iterable[str]
                     f'params[{name!r}] of the earlier run have shapes {old}, this model expects {new}',
                     'build the same network and latent size, or start from fewer parts',
                 )
-        return state._replace(params={**state.params, **{name: params[name] for name in chosen}})
+        started = {**state.params, **{name: params[name] for name in chosen}}
+        if isinstance(state.opt_state, Averaged):
+            state = state._replace(opt_state=state.opt_state._replace(params=started))
+        return state._replace(params=started)
 
     return Trainer(init, trainer.step)
 
