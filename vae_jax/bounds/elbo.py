@@ -1,4 +1,4 @@
-"""Bounds on log p(x) for ONE example, in nats: arithmetic on log-densities. Bounds go up, rate and distortion down."""
+"""One sample of z: the ELBO and its halves; and the weights of several, with the plain bound that they give."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, random, vmap
+from jax import Array, lax, random, vmap
 from jax.scipy.special import logsumexp
 
 from vae_jax.errors import Fault
@@ -32,11 +32,12 @@ def monte_carlo(q: Any, p: Any, z: Any, log_q: Array) -> Array:
     return log_q - p.log_prob(z)
 
 
-def _check_pathwise(q: Any) -> None:
+def check_pathwise(q: Any) -> None:
+    """Raises Fault where samples of q carry no gradient to its parameters."""
     if not getattr(q, 'reparameterized', True):
         raise Fault(
             f'{type(q).__name__} samples carry no gradient to its parameters, so this bound would learn nothing',
-            'use a reparameterized posterior (Normal); score-function estimators are not here yet',
+            'use a reparameterized posterior (Normal), or a bound of bounds.score: score_elbo, vimco',
         )
 
 
@@ -46,7 +47,7 @@ def elbo_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., 
     Raises Fault on a discrete q.
     """
     q, p = model.encode(params, x), model.prior(params)
-    _check_pathwise(q)
+    check_pathwise(q)
     z, log_q = q.sample_and_log_prob(key)
     return Terms(-model.decode(params, z).log_prob(x), kl(q, p, z, log_q))
 
@@ -57,15 +58,34 @@ def elbo(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array]
     return -(terms.distortion + terms.rate)
 
 
-def log_weight(model: Model, params: Any, q: Any, z: Any, x: Any) -> Array:
-    """log w = log p(x|z) + log p(z) - log q(z|x): its mean of exponentials estimates p(x)."""
-    return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - q.log_prob(z)
+def sticking_the_landing(model: Model, params: Any, key: Array, x: Any) -> Array:
+    """The one-sample ELBO whose gradient leaves out the score of q: no variance where q is exact (Roeder et al. 2017).
+
+    Raises Fault on a q whose samples carry no gradient.
+    """
+    q = model.encode(params, x)
+    check_pathwise(q)
+    return log_weight(model, params, q, q.sample(key), x, lax.stop_gradient(q))
+
+
+def log_weight(model: Model, params: Any, q: Any, z: Any, x: Any, density: Any = None) -> Array:
+    """log w = log p(x|z) + log p(z) - log q(z|x): its mean of exponentials estimates p(x).
+
+    `density` is q in another guise, such as stop_gradient(q).
+    """
+    log_q = (q if density is None else density).log_prob(z)
+    return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - log_q
+
+
+def check_samples(k: int) -> None:
+    """Raises Fault on k < 1."""
+    if k < 1:
+        raise Fault(f'k is {k}, expected 1 or more samples', 'set --k to a positive number')
 
 
 def log_weights(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
     """log w [k] at k samples of q(z|x). Raises Fault on k < 1."""
-    if k < 1:
-        raise Fault(f'k is {k}, expected 1 or more samples', 'set --k to a positive number')
+    check_samples(k)
     q = model.encode(params, x)
     zs = vmap(q.sample)(random.split(key, k))
     return vmap(lambda z: log_weight(model, params, q, z, x))(zs)
@@ -76,7 +96,7 @@ def iwae(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
 
     Raises Fault on k < 1 and on a discrete q.
     """
-    _check_pathwise(jax.eval_shape(model.encode, params, x))
+    check_pathwise(jax.eval_shape(model.encode, params, x))
     return logsumexp(log_weights(model, params, key, x, k)) - math.log(k)
 
 
