@@ -131,8 +131,9 @@ def table() -> str:
         cells += [str(len(rows)), f'{seconds[0]:.0f} / {seconds[1]:.0f}', f'{stored["machine"]}, {stored["date"]}']
         lines.append(f'| {" | ".join(cells)} |')
         versions = ', '.join(f'{package} {version}' for package, version in stored['versions'].items())
+        command = f'python -m experiments.vae {protocol.flags}'.strip()
         details.append(
-            f'**{name}**: {protocol.source}. `python -m experiments.vae {protocol.flags}`'.rstrip()
+            f'**{name}**: {protocol.source}. `{command}`'
             + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
     return INTRODUCTION + '\n'.join(lines) + '\n\n' + '\n\n'.join(details) + '\n'

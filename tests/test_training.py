@@ -230,8 +230,7 @@ def test_warm_start_and_freeze(whole):
 
 
 def test_one_batch_can_be_overfitted():
-    batch = chunks.minibatch(small.DATA.train, jnp.arange(4), KEY)
-    _, metrics = vj.overfit(small.TRAINER, batch, small.Hyper(), KEY, steps=200)
+    _, metrics = vj.overfit(small.TRAINER, small.DATA.train, small.Hyper(), KEY, steps=200, batch=4)
     assert metrics['loss'].shape == (200,) and metrics['loss'][-1] < 0.5 * metrics['loss'][0]
 
 

@@ -6,6 +6,7 @@ Exit codes: 2 the command line, 3 data, files or environment, 4 the numbers, 5 a
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 40  # names that an error lists; tfds has hundreds
 USAGE, ENVIRONMENT, NUMBERS, DEFECT, TIME_IS_UP = 2, 3, 4, 5, 75
 
 
@@ -29,7 +30,8 @@ class Stopped(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The closest of the known names as a clause ('did you mean ...?'), or the whole list where nothing is close."""
+    """The closest of the known names as a clause ('did you mean ...?'), or a list of them where nothing is close."""
     known = list(known)
     close = difflib.get_close_matches(name, known, 1)
-    return f'did you mean {close[0]!r}?' if close else f'known: {", ".join(known)}'
+    more = f' and {len(known) - _LISTED} more' if len(known) > _LISTED else ''
+    return f'did you mean {close[0]!r}?' if close else f'known: {", ".join(known[:_LISTED])}{more}'

@@ -8,14 +8,13 @@ from vae_jax.training.loop import Run, check, fit
 from vae_jax.training.options import accumulate, averaged, clipped, learning
 from vae_jax.training.population import Population, population
 from vae_jax.training.progress import Progress
-from vae_jax.training.steps import advance, start
+from vae_jax.training.steps import advance, overfit, start
 from vae_jax.training.trainer import (
     State,
     Trainer,
     freeze,
     gradient_norms,
     nothing,
-    overfit,
     trainer,
     warm_start,
     whole,

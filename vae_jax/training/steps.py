@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, random
+from jax import Array, lax, random
 
 from vae_jax import placement
 from vae_jax.data.splits import Split
 from vae_jax.training import population
-from vae_jax.training.chunk import Member, epoch_order, first_batch, run_chunk
+from vae_jax.training.chunk import Member, epoch_order, first_batch, minibatch, run_chunk, view_key
 from vae_jax.training.feeding import Feed, feeding
 from vae_jax.training.plan import Plan, checked_batch
 from vae_jax.training.population import Population
@@ -53,6 +53,17 @@ def start(trainer: Trainer | Population, split: Split, hyper: Any, key: Array, *
     with feeding(crew.way, plan, batch, split, keys) as feed:
         state = population.begin(crew, *feed(0, 1), hyper, keys, batch)
     return placement.cut(state, crew.way, key.size)
+
+
+def overfit(
+    trainer: Trainer, split: Split, hyper: Any, key: Array, *, steps: int = 500, batch: int = 64
+) -> tuple[State, dict[str, Array]]:
+    """`steps` steps on the first batch alone: (State, metrics [steps]). A loss that does not fall here never will."""
+    rows = epoch_order(key, 0, len(split))[: checked_batch(len(split), batch)]
+    table = split.at(np.asarray(rows)) if split.streamed else split.at(rows)
+    seen = minibatch(table, jnp.arange(batch), view_key(key, 0))
+    state = trainer.init(key, seen, hyper)
+    return jax.jit(lambda state: lax.scan(lambda s, _: trainer.step(s, seen), state, length=steps))(state)
 
 
 def take_steps(
