@@ -60,13 +60,9 @@ def check_support(likelihood: Any, data: Any) -> None:
 
 def command(module: str, config: Any) -> str:
     """The command line that gives this configuration: the flags that differ from their defaults, and the seed."""
-    from vae_jax.config import changed
+    from vae_jax.config import tokens
 
-    words = ['python', '-m', module]
-    for flag, value in changed(config).items():
-        values = value if isinstance(value, tuple) else () if value is True else (value,)
-        words += [f'--{flag}', *map(str, values)]
-    return shlex.join([*words, '--seed', str(config.run.seed)])
+    return shlex.join(['python', '-m', module, *tokens(config)])
 
 
 def reporter(model: Any, data: Any, command: str, notes: Sequence[str] = ()) -> Callable[..., Any]:

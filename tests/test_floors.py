@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'vae_jax'
-GROUND = {'errors'}
+GROUND = {'errors', 'placement'}  # placement knows jax alone
 PROBABILITY = ['kernels', 'distributions', 'networks', 'models', 'bounds', 'losses', 'evaluation']
 MACHINE = [
-    {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'placement', 'plot', 'process', 'experiment'},
-    {'data', 'checkpoints', 'runs', 'report'},
+    {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'statistics', 'plot', 'process', 'experiment'},
+    {'data', 'checkpoints', 'runs', 'report', 'trackers'},
     {'training'},
+    {'sweeps', 'launchers'},
 ]
 ABOVE = {'cli', 'verbs', '__main__', '__init__'}
 SHARED = {'data': {'kernels'}}  # the views call the binarization kernel

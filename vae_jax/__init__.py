@@ -33,10 +33,14 @@ _HOMES = {
         'Run',
         'State',
         'Trainer',
+        'accumulate',
         'advance',
+        'averaged',
+        'clipped',
         'fit',
         'freeze',
         'gradient_norms',
+        'learning',
         'overfit',
         'population',
         'start',
@@ -44,6 +48,8 @@ _HOMES = {
         'warm_start',
     ),
     'placement': ('take', 'use_host_devices'),
+    'statistics': ('best',),
+    'sweeps.grids': ('Grid', 'grid'),
     'schedules': ('cosine', 'constant', 'linear_warmup'),
     'evaluation': (
         'elbo_estimate',
@@ -75,6 +81,9 @@ _MODULES = (
     'report',
     'runs',
     'schedules',
+    'statistics',
+    'sweeps',
+    'trackers',
     'training',
 )
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,34 +4,28 @@
         cli.main(Config, build, version=1, metric=('test_nll', 'min'))
 
 `build(config) -> Experiment` imports jax inside itself, so that `--help`, `--describe` and a wrong flag need not wait.
-From Python, `run(config, build)` does the same and returns the result.
+From Python, `run(config, build)` and `sweep(config, build, {'beta': [0.5, 1]}, seeds=5)` do the same and return the
+result.
 """
 
 import contextlib
 import functools
 import json
+import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from vae_jax import config as configs
-from vae_jax import flags, process, runs
-from vae_jax.errors import TIME_IS_UP, Fault, Stopped
-from vae_jax.experiment import Experiment
+from vae_jax import flags, process, runs, trackers
+from vae_jax.errors import NUMBERS, TIME_IS_UP, Fault, Stopped
+from vae_jax.experiment import Experiment, keys
+from vae_jax.fields import leaves
+from vae_jax.sweeps import planning, points, running, task
 
 Build = Callable[[Any], Experiment]
-_AFTER, _VERBS = 2**32 - 1, 2**32 - 2  # streams of a run's key that no epoch or step of its training reaches
-
-
-class Keys(NamedTuple):
-    """The keys of one run, all from its seed."""
-
-    training: Any
-    evaluation: Any
-    figures: Any
-    verbs: Any  # what is done to a finished run
 
 
 def main(
@@ -69,11 +63,14 @@ def run(
     exit code saves and raises Stopped. `patient` surrounds training. Raises Fault.
     """
     configs.check(config)
+    for flag, idle in (('--devices', (None, 1)), ('--launcher', ('local',))):
+        if getattr(config.run, flag[2:]) not in idle:
+            raise Fault(f'{flag} is for the runs of a sweep, and this is one run', 'leave it out, or give --seeds')
     path = run_path(config, build, name, version)
     identity = {'version': version, 'seed': config.run.seed, **configs.changed(config)}
     told = configs.to_json(config)
     extra = {'config': told, 'build': f'{_module(build)}:{build.__name__}', 'version': version}
-    _refuse_another(path, config)
+    planning.refuse_another(path, config)
     # What is refused makes no directory; but a run that is there refuses or answers before jax is imported.
     experiment = None
     if config.run.fresh or not (path / 'config.json').exists():
@@ -93,14 +90,37 @@ def run_path(config: Any, build: Build, name: str | None = None, version: int = 
     return Path(config.run.out or Path('runs') / configs.run_name(name, config, version))
 
 
-def keys(seed: int) -> Keys:
-    """The keys of a run; that of its training is key(seed) itself, as a script of a few lines would have it."""
-    import jax
+def sweep(
+    config: Any,
+    build: Build,
+    swept: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int | None = None,
+    *,
+    name: str | None = None,
+    version: int = 1,
+    metric: tuple[str, str] = ('test_nll', 'min'),
+    stop: Callable[[], int | None] = lambda: None,
+    patient: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    command: str = '',
+) -> dict[str, Any]:
+    """Every combination of {flag: values} with `seeds` seeds from the configuration's own: the result as stored.
 
-    key = jax.random.key(seed)
-    after, verbs = (jax.random.fold_in(key, stream) for stream in (_AFTER, _VERBS))
-    evaluation, figures = jax.random.split(after)
-    return Keys(key, evaluation, figures, verbs)
+    What differs in traced fields alone is one population, one program; what is static is one of these each. `metric`
+    is a name in the results and 'min' or 'max'. Where the configuration names a file of points, those are its one
+    population. Raises Fault, of code 4 where all runs diverged.
+    """
+    configs.check(config)
+    how = _how(build, version, metric, stop, patient)
+    made, path = _plan(config, build, swept or {}, seeds, name, version)
+    if config.run.points is None:
+        planning.refuse_another(path, config)
+        launch = None if runs.finished(path) else _launcher(config, path, stop)
+        result = running.run(path, config, made, how, launch, command)
+    else:
+        result = running.population(path, made[0], how)
+    if result['diverged'] == result['runs']:
+        raise Fault(f'all {result["runs"]} runs of {path} diverged', 'lower --lr', NUMBERS)
+    return {**result, 'path': str(path)}
 
 
 def _command(
@@ -114,20 +134,32 @@ def _command(
     signals: process.Signals,
 ) -> int:
     description = sys.modules[build.__module__].__doc__ or ''
-    config: Any = flags.parse(kind, argv, f'python -m {_module(build)}', description)
+    others, swept = flags.swept(argv, leaves(kind))
+    config: Any = flags.parse(kind, others, f'python -m {_module(build)}', description)
+    several = swept or config.run.seeds is not None or config.run.points is not None
     if config.run.describe:
         process.say(json.dumps(configs.describe(kind, metric) | {'version': version}, indent=2))
         return 0
     if config.run.dry_run:
-        process.say(json.dumps(_dry_run(config, build, name, version)))
+        if several:
+            made, path = _plan(config, build, swept, config.run.seeds, name, version)
+            told = planning.planned(path, made, _how(build, version, metric))
+        else:
+            told = _dry_run(config, build, name, version)
+        process.say(runs.dumps(told))
         return 0
     limit = configs.parse_duration(config.run.max_time) if config.run.max_time else float('inf')
 
     def stop() -> int | None:
         return signals.asked() or (TIME_IS_UP if time.monotonic() - started > limit else None)
 
+    how: Any = {'name': name, 'version': version, 'stop': stop, 'patient': signals.patient}
     try:
-        result = run(config, build, name=name, version=version, stop=stop, patient=signals.patient)
+        if several:
+            said = shlex.join(['python', '-m', _module(build), *argv])
+            result = sweep(config, build, swept, config.run.seeds, metric=metric, command=said, **how)
+        else:
+            result = run(config, build, **how)
     except Stopped as error:
         process.tell(str(error))
         return error.code
@@ -161,28 +193,34 @@ def _train(
     path, quiet, key = directory.path, config.run.quiet, keys(config.run.seed)
     if not quiet:
         process.say(f'run: {path}')
-    with patient():
-        trained = training.fit(
-            experiment.trainer,
-            experiment.data,
-            experiment.hyper,
-            key.training,
-            steps=experiment.steps,
-            batch=experiment.batch,
-            out=directory,
-            stop=stop,
-            quiet=quiet,
-            profile=path / 'profile' if config.run.profile else None,
-            **experiment.fit,
-        )
-    if (code := stop()) is not None:
-        raise Stopped(code, experiment.steps)
-    result, examples = experiment.evaluate(trained.params, key.evaluation, quiet)
-    units = runs.units(name for name, held in result.items() if isinstance(held, float))
-    result = {**result, 'units': {name: unit for name, unit in units.items() if unit != '1'} | result.get('units', {})}
-    directory.save_examples(examples)
-    report = experiment.figures(path, trained.params, key.figures, trained.metrics, result, told)
-    directory.record(result, experiment.data.fingerprint)
+    with _follow(path, config) as tracker:
+        with patient():
+            trained = training.fit(
+                experiment.trainer,
+                experiment.data,
+                experiment.hyper,
+                key.training,
+                steps=experiment.steps,
+                batch=experiment.batch,
+                out=directory,
+                stop=stop,
+                quiet=quiet,
+                track=tracker.track,
+                profile=path / 'profile' if config.run.profile else None,
+                **experiment.fit,
+            )
+        if (code := stop()) is not None:
+            raise Stopped(code, experiment.steps)
+        result, examples = experiment.evaluate(trained.params, key.evaluation, quiet)
+        units = runs.units(name for name, held in result.items() if isinstance(held, float))
+        result = {
+            **result,
+            'units': {name: unit for name, unit in units.items() if unit != '1'} | result.get('units', {}),
+        }
+        directory.save_examples(examples)
+        report = experiment.figures(path, trained.params, key.figures, trained.metrics, result, told)
+        tracker.end([result])
+        directory.record(result, experiment.data.fingerprint)
     if not quiet:
         process.say(experiment.summary(result))
         process.say(f'report: {report}')
@@ -190,39 +228,71 @@ def _train(
 
 
 def _dry_run(config: Any, build: Build, name: str | None, version: int) -> dict[str, Any]:
-    """What would run, and its size: shapes are worked out, nothing is compiled or trained."""
-    process.start_jax()
-    import jax
+    path, experiment = run_path(config, build, name, version), _built(config, build)
+    head = {'path': str(path), 'there': planning.there(path), 'runs': 1, 'compilations': 1}
+    return head | planning.sizes(experiment, _check(experiment))
 
-    path, experiment = run_path(config, build, name, version), build(config)
-    data, state = experiment.data.train, _check(experiment)
-    size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
-    held = lambda tree: sum(leaf.size * getattr(leaf.dtype, 'itemsize', 8) for leaf in jax.tree.leaves(tree))
-    return {
-        'path': str(path),
-        'there': 'a finished run' if runs.finished(path) else 'an unfinished run' if path.exists() else 'nothing yet',
-        'runs': 1,
-        'compilations': 1,
-        'steps': experiment.steps,
-        'batch': experiment.batch,
-        'examples': len(data),
-        'parameters': size(state.params),
-        # data, state, gradients; the activations of a batch come on top
-        'memory_bytes_at_least': held(data.rows) + held(state) + held(state.params),
+
+def _plan(
+    config: Any, build: Build, swept: Mapping[str, Sequence[Any]], seeds: int | None, name: str | None, version: int
+) -> tuple[list[points.Group], Path]:
+    """The populations of a sweep, or the one of a file of points, and their directory. Raises Fault."""
+    found = points.asked(config, swept, seeds)
+    if config.run.out is None:
+        kind = 'sweep' if config.run.points is None else 'points'
+        named = points.digest(version, configs.changed(config), found)[:8]
+        default = Path('runs') / f'{name or _module(build).rpartition(".")[2]}-{kind}-{named}'
+        config = configs.replaced(config, {('run', 'out'): str(default)})
+    return points.groups(config, found, version), run_path(config, build, name, version)
+
+
+def _launcher(config: Any, path: Path, stop: Callable[[], int | None]) -> running.Launch | None:
+    """Who runs the tasks of a sweep; None: this process. Raises Fault."""
+    asked = config.run
+    for its, flag, given in (('ray', '--ray-address', asked.ray_address), ('slurm', '--slurm', asked.slurm)):
+        if given and asked.launcher != its:
+            raise Fault(f'{flag} goes with --launcher {its}', 'give both, or neither')
+    if asked.launcher == 'local':
+        return None
+    from vae_jax.launchers import ray, slurm, watching
+
+    executor = None
+    if asked.launcher == 'slurm':
+        executor = slurm.executor(path.with_name(f'{path.name}.slurm'), slurm.read_options(asked.slurm))
+
+    def launch(tasks: Sequence[points.Task]) -> Any:
+        with watching.bar(tasks, asked.quiet) as ended:
+            if executor is not None:
+                return slurm.launch(tasks, executor, stop=stop, ended=ended)
+            return ray.launch(tasks, address=asked.ray_address, devices=asked.devices, stop=stop, ended=ended)
+
+    return launch
+
+
+def _follow(
+    path: Path, config: Any, points: Sequence[Mapping[str, Any]] = ()
+) -> contextlib.AbstractContextManager[trackers.Tracker]:
+    """The tracker that --tracker names, of one run or of the points of a population. Raises Fault."""
+    tools: dict[str, trackers.Tool] = {
+        'none': trackers.nowhere,
+        'tensorboard': trackers.tensorboard,
+        'wandb': trackers.wandb,
+        'trackio': trackers.trackio,
+        'mlflow': trackers.mlflow,
     }
+    shown = trackers.shown(path, config, points)
+    return trackers.following(tools[config.run.tracker], path, shown, config.run.quiet)
 
 
-def _refuse_another(path: Path, config: Any) -> None:
-    """Names the flags in which the run at a path differs. `runs.opened` compares again, without knowing any default."""
-    if config.run.fresh or not (path / 'config.json').is_file():
-        return
-    try:
-        there = configs.from_json(type(config), runs.read_json(path / 'config.json')['config'])
-    except (Fault, LookupError, TypeError):  # not of this class of configuration, which opened says better
-        return
-    if other := configs.differences(there, config):
-        fix = 'give another --out, or set that run aside with --fresh'
-        raise Fault(f'{path} is a run of another configuration: {"; ".join(other)}', fix)
+def _how(
+    build: Build,
+    version: int,
+    metric: tuple[str, str],
+    stop: Callable[[], int | None] = lambda: None,
+    patient: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> task.How:
+    named = f'{_module(build)}:{build.__name__}'
+    return task.How(functools.partial(_built, build=build), named, version, metric, stop, patient, _follow)
 
 
 def _module(build: Build) -> str:

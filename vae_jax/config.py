@@ -18,7 +18,8 @@ import inspect
 import json
 import math
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from vae_jax.errors import Fault, nearest
 from vae_jax.fields import NO_EFFECT, POSITIONAL, Leaf, Range, fits, is_group, json_schema, leaves, members, said, slots
@@ -34,8 +35,10 @@ __all__ = [
     'differences',
     'from_json',
     'parse_duration',
+    'replaced',
     'run_name',
     'to_json',
+    'tokens',
     'value',
 ]
 T = TypeVar('T')
@@ -69,6 +72,20 @@ class RunFlags:
     """after a time such as 3h50m: checkpoint, then exit 75 (start me again)"""
     data_dir: Annotated[str | None, NO_EFFECT] = None
     """prepared datasets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets"""
+    seeds: Annotated[int | None, Range(1), NO_EFFECT] = None
+    """a sweep: seed .. seed + seeds - 1, each with every value of the --sweep flags"""
+    points: Annotated[str | None, NO_EFFECT] = None
+    """a file of one {flag: value} a line: these runs as one population, in one run directory"""
+    devices: Annotated[int | None, Range(1), NO_EFFECT] = None
+    """devices that a sweep's runs are spread over; None: all, of a CPU its cores"""
+    launcher: Annotated[Literal['local', 'ray', 'slurm'], NO_EFFECT] = 'local'
+    """who runs the tasks of a sweep"""
+    ray_address: Annotated[str | None, NO_EFFECT] = None
+    """a Ray cluster, host:port or auto; None: $RAY_ADDRESS, else one that is started here"""
+    slurm: Annotated[tuple[str, ...], NO_EFFECT] = ()
+    """options of a task's job: partition=gpu time=4h"""
+    tracker: Annotated[Literal['none', 'tensorboard', 'wandb', 'trackio', 'mlflow'], NO_EFFECT] = 'none'
+    """where else to show metrics.jsonl; each is an extra: pip install 'vae_jax[wandb]'"""
     quiet: Annotated[bool, NO_EFFECT] = False
     """print the last line of JSON and nothing else"""
     describe: Annotated[bool, NO_EFFECT] = False
@@ -127,6 +144,24 @@ def changed(config: Any) -> dict[str, Any]:
         for leaf in leaves(type(config))
         if NO_EFFECT not in leaf.marks and leaf.path != ('run', 'seed') and value(config, leaf) != leaf.default
     }
+
+
+def replaced(config: T, values: Mapping[tuple[str, ...], Any]) -> T:
+    """The configuration with other values at some paths of its leaves. They are not checked."""
+    for (name, *rest), held in values.items():
+        inner = replaced(getattr(config, name), {tuple(rest): held}) if rest else held
+        change: Any = getattr(config, '_replace', None) or functools.partial(dataclasses.replace, config)
+        config = change(**{name: inner})
+    return config
+
+
+def tokens(config: Any) -> list[str]:
+    """Flags of a command line that give this configuration: those of `changed`, and the seed."""
+    words: list[str] = []
+    for flag, held in changed(config).items():
+        told = [] if held is True else [str(held)] if not isinstance(held, tuple) else map(str, held)
+        words += [f'--no-{flag}'] if held is False else [f'--{flag}', *told]
+    return [*words, '--seed', str(config.run.seed)]
 
 
 def differences(found: Any, expected: Any) -> list[str]:

@@ -10,7 +10,7 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 _WITHOUT_PREFIX = ('hyper', 'run')
@@ -138,6 +138,18 @@ def said(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f'a list, each {said(typing.get_args(kind)[0])}'
     return ' or '.join(_SAID.get(one, f'the fields of {getattr(one, "__name__", one)}') for one in members(kind))
+
+
+def written(value: Any) -> str:
+    """A value of a flag as a person writes it: '0.5', '500,200'."""
+    if isinstance(value, list | tuple):
+        return ','.join(map(written, value)) or '()'
+    return f'{value:g}' if isinstance(value, float) and float(f'{value:g}') == value else str(value)
+
+
+def in_words(flags: Mapping[str, Any]) -> str:
+    """Flags and their values: 'beta 0.5, latent 8'."""
+    return ', '.join(f'{flag} {written(value)}' for flag, value in flags.items())
 
 
 def json_schema(kind: Any, path: tuple[str, ...]) -> dict[str, Any]:

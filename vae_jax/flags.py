@@ -1,7 +1,8 @@
 """A command line becomes a configuration: tyro over the dataclass, every mistake one line with a remedy, before jax.
 
 Taken: `--flag value`, `--flag=value`, any order, `_` or `-`; `--on`, `--no-on`, `--on=True`, `--on False`; lists as
-`--hidden 500 200`, `--hidden=500,200` or `--hidden='[500, 200]'`, which is what launchers send.
+`--hidden 500 200`, `--hidden=500,200` or `--hidden='[500, 200]'`, which is what launchers send. Before any flag that
+can change a result, `sweep.` makes it a list: `--sweep.beta 0.5 1 2`, `--sweep.hidden 500 500,200`.
 """
 
 import contextlib
@@ -13,13 +14,15 @@ import typing
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from vae_jax.config import check
+from vae_jax.config import NO_EFFECT, check
 from vae_jax.errors import Fault, nearest
 from vae_jax.fields import POSITIONAL, Leaf, Range, is_group, leaves, members, prefix_free, said, slots
 
 T = TypeVar('T')
 _TRUTH = {'true': True, '1': True, 'yes': True, 'false': False, '0': False, 'no': False}
 _HELP = ('-h', '--help')
+_SWEEP = 'sweep.'
+_HOW_TO_SWEEP = 'Any flag that can change a result takes several values: --sweep.<flag> a b c, and --seeds n.\n'
 
 
 def parse(kind: type[T], argv: Sequence[str], prog: str, description: str = '') -> T:
@@ -29,6 +32,8 @@ def parse(kind: type[T], argv: Sequence[str], prog: str, description: str = '') 
     tokens, box = rewrite(argv, leaves(kind)), io.StringIO()
     if description and set(_HELP) & set(tokens):
         print(description.strip() + '\n')  # as it is written: tyro would fill its lines
+        if any(leaf.path == ('run', 'seeds') for leaf in leaves(kind)):
+            print(_HOW_TO_SWEEP)
     try:
         with contextlib.redirect_stderr(box):
             told = tyro.cli(
@@ -69,6 +74,67 @@ def rewrite(argv: Sequence[str], known: Sequence[Leaf]) -> list[str]:
     if wanted and not set(_HELP) & set(tokens):
         raise Fault(f'no {wanted[0].flag} was given', f'give {wanted[0].help}')
     return tokens
+
+
+def swept(argv: Sequence[str], known: Sequence[Leaf]) -> tuple[list[str], dict[str, tuple[Any, ...]]]:
+    """(the other tokens, {flag: its values}) of a command line with `--sweep.<flag>`. Raises Fault, naming the nearest.
+
+    `--sweep.beta 0.5 1 2` or `--sweep.beta=0.5,1,2`; of a list each value is one token: `--sweep.hidden 500 500,200`.
+    """
+    own = {leaf.flag for leaf in known}  # an experiment's own group of this name is not a sweep
+    held = {_SWEEP + leaf.flag: leaf for leaf in known if NO_EFFECT not in leaf.marks}
+    found: dict[str, tuple[Any, ...]] = {}
+    others: list[str] = []
+    rest = list(argv)
+    while rest:
+        token = rest.pop(0)
+        name, equals, text = token.partition('=')
+        asked = name.removeprefix('--').replace('_', '-')
+        if not name.startswith('--' + _SWEEP) or asked in own:
+            others.append(token)
+            continue
+        if asked.removeprefix(_SWEEP) in own and asked not in held:
+            raise Fault(f'{name}: that flag changes no result', 'sweep over another')
+        if asked not in held:
+            raise Fault(f'unknown flag {name}', nearest(f'--{asked}', [f'--{flag}' for flag in held]))
+        leaf, words = held[asked], [text] if equals else []
+        while not equals and rest and not _is_flag(rest[0]):
+            words.append(rest.pop(0))
+        if leaf.flag in found:
+            raise Fault(f'--{asked} is given twice', f'give all values at once: --{asked} a b c')
+        found[leaf.flag] = tuple(read(f'--{asked}', leaf.type, word) for word in _words(leaf, words, bool(equals)))
+        if not found[leaf.flag]:
+            raise Fault(f'--{asked} has no value', f'give some: --{asked} a b c')
+    given = {token.partition('=')[0].removeprefix('--').replace('_', '-') for token in others if _is_flag(token)}
+    if twice := sorted(given & found.keys()):
+        raise Fault(f'--{twice[0]} and --{_SWEEP}{twice[0]} are both given', 'give one of them')
+    return others, found
+
+
+def _words(leaf: Leaf, words: list[str], joined: bool) -> list[str]:
+    if typing.get_origin(leaf.type) is tuple:
+        return [word for each in words for word in (each.split() if joined else [each])]
+    if leaf.type is str and not joined:
+        return words
+    return [word for each in words for word in re.split(r'[\s,]+', each.strip('[]() ')) if word]
+
+
+def read(flag: str, kind: Any, text: str) -> Any:
+    """The value that a text is of a field's type. Raises Fault naming the flag."""
+    if typing.get_origin(kind) is tuple:
+        parts = [part for part in re.split(r'[\s,]+', text.strip('[]() ')) if part]
+        return tuple(read(flag, typing.get_args(kind)[0], part) for part in parts)
+    if kind is bool:
+        if text.lower() not in _TRUTH:
+            raise Fault(f'{flag} is {text!r}', f'give {said(kind)}')
+        return _TRUTH[text.lower()]
+    _readable(flag, kind, text)
+    for one in members(kind):
+        if typing.get_origin(one) is typing.Literal:
+            return next(choice for choice in typing.get_args(one) if str(choice) == text)
+        if _reads(one, text) and one is not str:
+            return None if one is types.NoneType else one(text)
+    return text
 
 
 def _find(name: str, flags: dict[str, Leaf]) -> tuple[Leaf, bool]:

@@ -24,11 +24,15 @@ def row_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def per_example(objective: Callable[..., tuple[Array, Any]], of: Callable[[Any], Any] = x_of) -> Loss:
-    """Lifts objective(params, key, x, hyper) -> (nats, metrics) over one example to the mean over a batch."""
+    """Lifts objective(params, key, x, hyper) -> (nats, metrics) over one example to the mean over a batch.
+
+    The loss takes one key, or keys [b]: then a part of a batch can have those that it has in the whole.
+    """
 
     def loss(params: Any, key: Array, batch: Any, hyper: Any) -> tuple[Array, dict[str, Array]]:
         xs = of(batch)
-        keys = random.split(key, jax.tree.leaves(xs)[0].shape[0])
+        several = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim
+        keys = key if several else random.split(key, jax.tree.leaves(xs)[0].shape[0])
         losses, metrics = vmap(objective, (None, 0, 0, None))(params, keys, xs, hyper)
         metrics = metrics._asdict() if hasattr(metrics, '_asdict') else metrics
         return jnp.mean(losses), jax.tree.map(jnp.mean, dict(metrics))

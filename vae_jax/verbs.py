@@ -103,10 +103,15 @@ def evaluate(args: Evaluate) -> None:
 
 
 def report(args: Report) -> None:
-    loaded, _ = _loaded(args.run, 'test')
+    path = _directory(args.run)
     from vae_jax import cli, runs
 
-    path = Path(args.run)
+    if 'points' in runs.read_json(path / 'config.json'):
+        from vae_jax.sweeps import gathering
+
+        _done(gathering.draw(path))
+        return
+    loaded, _ = _loaded(args.run, 'test')
     if loaded.result is None:
         raise Fault(f'{path} is not finished, so it has nothing to report', 'finish it: start its command again')
     stored = runs.read_json(path / 'config.json')

@@ -67,7 +67,9 @@ def rows(what: str, x: np.ndarray, label: Any = None) -> Rows:
         return {'x': x}
     label = np.asarray(label)
     if label.shape != x.shape[:1]:
-        raise Fault(f'{what} has {x.shape[0]} rows but labels of shape {label.shape}', 'give one label a row', ENVIRONMENT)
+        raise Fault(
+            f'{what} has {x.shape[0]} rows but labels of shape {label.shape}', 'give one label a row', ENVIRONMENT
+        )
     if label.dtype.kind not in 'biu':
         raise Fault(f'the labels of {what} are {label.dtype}', 'number the classes with integers from 0', ENVIRONMENT)
     if label.size and not -(2**31) <= label.min() <= label.max() < 2**31:

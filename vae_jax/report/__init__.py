@@ -17,11 +17,11 @@ from vae_jax.errors import Fault, nearest
 from vae_jax.files import read_json
 from vae_jax.report.curves import charts, quantities
 from vae_jax.report.figures import EXAMPLES, OTHERS, Figure, figures_of
-from vae_jax.report.page import document, esc, listed, measured, pictured, section, shown, tabulated
+from vae_jax.report.page import document, esc, labelled, listed, measured, pictured, section, shown, tabulated
+from vae_jax.report.sweep import sweep_report, winner
 
-__all__ = ['Figure', 'Number', 'Table', 'headlines', 'run_report', 'write']
+__all__ = ['Figure', 'Number', 'Table', 'headlines', 'run_report', 'sweep_report', 'winner', 'write']
 
-_NAMES = {'elbo': 'ELBO', 'iwae': 'IWAE bound', 'log p': 'log p(x)', 'nll': '\u2212log p(x)', 'kl': 'KL'}
 _MEANING = {
     'elbo': 'A lower bound on log p(x). Higher is better.',
     'rate': 'KL from the prior to the posterior: what the code costs.',
@@ -66,9 +66,7 @@ def headlines(result: Mapping[str, Any]) -> tuple[list[Number], dict[str, Any]]:
         se, bits, bits_se = (flat.get(name + suffix) for suffix in _SUFFIXES)
         if name.endswith(_SUFFIXES) or (se is None and bits is None):
             continue
-        stem = name.removeprefix('test_').removeprefix('validation_').replace('_', ' ')
-        split = name[: name.index('_') + 1] if name.startswith(('test_', 'validation_')) else ''
-        label = f'{split[:-1]} {_NAMES.get(stem, stem)}'.strip()
+        label, stem = labelled(name)
         meaning = _MEANING.get(stem, '').format(k=k)
         numbers.append(Number(label[0].upper() + label[1:], value, se, units.get(name, 'nats'), bits, bits_se, meaning))
         taken |= {name, *(name + suffix for suffix in _SUFFIXES)}

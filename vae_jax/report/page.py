@@ -117,6 +117,8 @@ for (const svg of document.querySelectorAll('svg.chart')) {
 """
 
 
+_NAMES = {'elbo': 'ELBO', 'iwae': 'IWAE bound', 'log p': 'log p(x)', 'nll': '\u2212log p(x)', 'kl': 'KL'}
+
 # control characters, halves of surrogate pairs, and the marks that reverse the direction of text
 _HIDDEN = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]')
 
@@ -140,6 +142,13 @@ def shown(value: Any, decimals: int | None = None) -> str:
             return f'{value:.3g}'.replace('-', '\u2212')
         decimals = min(max(3 - math.floor(math.log10(abs(value))), 0), 7) if value else 0
     return f'{value:,.{decimals}f}'.replace('-', '\u2212')
+
+
+def labelled(name: str) -> tuple[str, str]:
+    """('test \u2212log p(x)', 'nll') of 'test_nll': a metric for people, and what it is of whatever split."""
+    stem = name.removeprefix('test_').removeprefix('validation_').replace('_', ' ')
+    split = name[: name.index('_')] if name.startswith(('test_', 'validation_')) else ''
+    return f'{split} {_NAMES.get(stem, stem)}'.strip(), stem
 
 
 def section(heading: str, content: str) -> str:

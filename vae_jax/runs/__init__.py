@@ -13,16 +13,19 @@ from vae_jax.runs.directory import Directory, finished, opened, record, save_exa
 from vae_jax.runs.environment import FORMAT, environment
 from vae_jax.runs.manifest import trained_on
 from vae_jax.runs.reading import Loaded, load, table, units, verify
+from vae_jax.runs.several import Member, members
 
 __all__ = [
     'FORMAT',
     'Directory',
     'Loaded',
+    'Member',
     'append',
     'dumps',
     'environment',
     'finished',
     'load',
+    'members',
     'opened',
     'read_json',
     'read_metrics',

@@ -13,7 +13,7 @@ from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.files import dumps, read_json, write_json
 
 __all__ = ['changed', 'trained_on', 'write']
-_MANIFEST, _FILES = 'manifest.json', ('config.json', 'metrics.jsonl', 'evaluation.npz', 'result.json')
+_MANIFEST, _FILES = 'manifest.json', ('config.json', 'metrics.jsonl', 'evaluation.npz', 'sweep.csv', 'result.json')
 
 
 def write(folder: Path, result: bytes, data: str | None) -> None:

@@ -16,7 +16,7 @@ from vae_jax.config import NO_EFFECT, RunFlags, from_json
 from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.fields import leaves
 from vae_jax.files import dumps, first_line, read_json, read_metrics
-from vae_jax.runs import manifest
+from vae_jax.runs import manifest, several
 from vae_jax.runs.directory import finished
 from vae_jax.runs.environment import flat, say_differences, software
 
@@ -57,8 +57,10 @@ class Loaded:
         return getattr(self.experiment, 'model', None)
 
 
-def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None) -> Loaded:
+def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None, run: int | None = None) -> Loaded:
     """A run with the params of its best checkpoint, else of its last, every array hashed again; their tree is of dicts.
+
+    `run` is the number of one run of a population's or a sweep's directory, which must then be given.
 
     Where the best is damaged and the last is not, stderr says so. Relative paths in the configuration (data,
     warm_start, run.data_dir) that are not here are taken from the folder that the run was started in.
@@ -68,8 +70,15 @@ def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None
     Raises Fault where there is no run or no intact checkpoint.
     """
     folder = Path(path).expanduser()
-    stored = _stored(folder)
-    params = _params(folder / 'checkpoints')
+    stored, result = _stored(folder), None
+    if 'points' in stored:
+        member = several.number(several.members(folder, stored), run, folder)
+        stored, result = {**stored, 'config': member.config}, member.result
+        folder, params = member.folder, _member_params(member.folder / 'checkpoints', member.place)
+    elif run is not None:
+        raise Fault(f'{folder} is one run, and run={run} was asked for', 'leave run out')
+    else:
+        params, result = _params(folder / 'checkpoints'), finished(folder)
     say_differences(folder, stored, software(stored.get('build')))
     config = _found_from_here(stored['config'], stored.get('cwd'))
     if build is not None:
@@ -82,40 +91,51 @@ def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None
             build, why = None, fault.what
         if why:
             print(f'note: {folder} was built by {stored["build"]!r}: {why}', file=sys.stderr)
-    return Loaded(folder, config, params, finished(folder), build)
+    return Loaded(folder, config, params, result, build)
 
 
 def table(pattern: str = 'runs/**') -> list[dict[str, Any]]:
     """One row a run: path, state, the fields of its configuration that differ between these runs, its result's fields.
 
+    The runs of a population or a sweep have a row each, with their number `run`.
     Flags that change no result (`--out`) do not count. Nested names are joined by dots; 'result.' goes before a name
     that is one of the configuration too. Runs set aside stay out, unless the pattern says '.old-'; one that cannot be
     read has its row, with a 'problem'.
     """
     found = {Path(name) for name in glob.glob(pattern, recursive=True)}
     folders = sorted(folder for folder in found if (folder / 'config.json').is_file())
-    configs: dict[Path, dict[str, Any]] = {}
-    results: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        if '.old-' in pattern or not re.search(r'\.old-\d+(/|$)', folder.as_posix()):
-            configs[folder], results[folder] = {}, {'state': 'damaged'}
-            try:
-                configs[folder] = flat(_stored(folder)['config'])
-                result = finished(folder)
-                told = {name: value for name, value in flat(result or {}).items() if not _ASIDE.match(name)}
-                results[folder] = {'state': 'unfinished' if result is None else 'done', **told}
-            except Fault as fault:
-                results[folder]['problem'] = fault.what
+    shown = [f for f in folders if '.old-' in pattern or not re.search(r'\.old-\d+(/|$)', f.as_posix())]
+    # the populations of a sweep have their rows as its runs
+    shown = [f for f in shown if not (f.parent.name == 'tasks' and f.parent.parent in shown)]
+    records = [record for folder in shown for record in _records(folder)]
     idle = {'.'.join(('run', *leaf.path)) for leaf in leaves(RunFlags) if NO_EFFECT in leaf.marks}
-    names = dict.fromkeys(name for config in configs.values() for name in config if name not in idle)
-    readable = [config for config in configs.values() if config]
+    names = dict.fromkeys(name for _, config, _ in records for name in config if name not in idle)
+    readable = [config for _, config, _ in records if config]
     varied = [name for name in names if len({dumps(c[name]) if name in c else None for c in readable}) > 1]
     return [
-        {'path': str(folder)}
-        | {name: configs[folder].get(name) for name in varied}
-        | {f'result.{name}' if name in varied else name: value for name, value in results[folder].items()}
-        for folder in configs
+        head
+        | {name: config.get(name) for name in varied}
+        | {f'result.{name}' if name in varied else name: value for name, value in result.items()}
+        for head, config, result in records
     ]
+
+
+def _records(folder: Path) -> list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """(path and run, configuration, state and result) of each run of a directory."""
+
+    def told(result: dict[str, Any] | None, state: str = 'done') -> dict[str, Any]:
+        held = {name: value for name, value in flat(result or {}).items() if not _ASIDE.match(name)}
+        return {'state': 'unfinished' if result is None else held.pop('status', state), **held}
+
+    head = {'path': str(folder)}
+    try:
+        stored = _stored(folder)
+        if 'points' not in stored:
+            return [(head, flat(stored['config']), told(finished(folder)))]
+        found = several.members(folder, stored)
+        return [({**head, 'run': one.run}, flat(one.config), told(one.result)) for one in found]
+    except Fault as fault:
+        return [(head, {}, {'state': 'damaged', 'problem': fault.what})]
 
 
 def verify(path: str | os.PathLike[str]) -> list[str]:
@@ -137,10 +157,11 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
             problems[name] = fault.what
     if (folder / 'result.json').exists():
         problems = manifest.changed(folder) | problems
-        if not (folder / 'checkpoints').exists():
+        if not (folder / 'checkpoints').exists() and not (folder / 'tasks').exists():
             problems['checkpoints'] = f'{folder} is finished, and has no checkpoints'
     places = [place for name in ('last', 'best') if (place := folder / 'checkpoints' / name).exists()]
-    return [*problems.values(), *(problem for place in places for problem in checkpoints.verify(place))]
+    within = [problem for task in several.tasks(folder) for problem in verify(task)]
+    return [*problems.values(), *within, *(problem for place in places for problem in checkpoints.verify(place))]
 
 
 def units(names: Iterable[str]) -> dict[str, str]:
@@ -171,6 +192,25 @@ def _params(folder: Path) -> Any:
         params = checkpoints.restore_params(last)
         print(f'warning: {fault.what}; the last parameters are loaded instead of the best', file=sys.stderr)
         return params
+
+
+def _member_params(folder: Path, i: int) -> Any:
+    """Of one member of a population: it may have a best where another has none."""
+    import jax
+
+    from vae_jax import checkpoints
+
+    best_step = checkpoints.restore_params(folder / 'last', under='progress/best_step')
+    last = lambda: checkpoints.restore_params(folder / 'last')
+    try:
+        best = max(best_step.tolist())
+        found = checkpoints.restore_params(folder / 'best', step=best) if best_step[i] >= 0 else last()
+    except Fault as fault:
+        if fault.code != ENVIRONMENT:
+            raise
+        found = last()
+        print(f'warning: {fault.what}; the last parameters are loaded instead of the best', file=sys.stderr)
+    return jax.tree.map(lambda a: a[i], found)
 
 
 def _found_from_here(config: dict[str, Any], cwd: Any) -> dict[str, Any]:

@@ -170,7 +170,10 @@ def fit(
                 log(progresses.rows('train', step, per_epoch, mean, going & (at + taken >= step), wall_s=wall))
             state, at, ran, going = new, at + count, ran + 1, going & finite
             if validate is not None and plan.validates(at) and np.any(going):
-                values = _validate_each(validate, state.params, key, going)
+                values, lost = _validate_each(validate, state.params, key, going)
+                progress = progress._replace(diverged=np.where(lost, at, progress.diverged))
+                population.note_diverged(progress.diverged, lost, hyper)
+                going = going & ~lost
                 log(progresses.rows('validation', at, per_epoch, values, going))
                 progress, better = progresses.validated(progress, values['loss'], at)
                 best = population.better(better, state, best)
@@ -199,17 +202,24 @@ def fit(
 
 def _validate_each(
     validate: Callable[[Any, Array], Mapping[str, float]], params: Any, key: Array, going: np.ndarray
-) -> dict[str, np.ndarray]:
-    """{metric: values [*going.shape]} of each member that is going, nan for the others."""
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """({metric: values [*going.shape]} of the members that are going, nan for others; whose numbers are not finite)."""
+    lost = np.zeros(going.shape, bool)
     if not key.ndim:
-        return {name: np.asarray(v, np.float64) for name, v in validate(params, random.fold_in(key, _VALIDATE)).items()}
-    members = np.flatnonzero(going)
-    found = [validate(placement.take(params, i), random.fold_in(key[i], _VALIDATE)) for i in members]
-    values = {name: np.full(going.shape, np.nan) for name in found[0]}
-    for i, one in zip(members, found):
-        for name in values:
-            values[name][i] = one[name]
-    return values
+        found = validate(params, random.fold_in(key, _VALIDATE))
+        return {name: np.asarray(value, np.float64) for name, value in found.items()}, lost
+    values: dict[str, np.ndarray] = {'loss': np.full(going.shape, np.nan)}
+    for i in np.flatnonzero(going):
+        try:
+            found = validate(placement.take(params, i), random.fold_in(key[i], _VALIDATE))
+        except Fault as fault:  # of one member: it stops no other
+            if fault.code != NUMBERS:
+                raise
+            lost[i] = True
+            continue
+        for name, value in found.items():
+            values.setdefault(name, np.full(going.shape, np.nan))[i] = value
+    return values, lost
 
 
 def _item(value: np.ndarray) -> Any:

@@ -1,12 +1,14 @@
 """Options of a trainer. Each is a wrapper: where it is left out, nothing of it is in the program.
 
-    vj.trainer(init, loss, clipped(optimizer, 1.0), gradient=accumulate(4))     and averaged(trainer, 0.999) of the whole
+    averaged(vj.trainer(init, loss, clipped(optimizer, 1.0), gradient=accumulate(4)), 0.999)
 
 Recomputed activations are `jax.checkpoint(objective)`, and bfloat16 products a network's `dtype`: they need no more.
 """
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,27 +27,22 @@ def accumulate(microbatches: int) -> Gradient:
     """
     if microbatches < 1:
         raise Fault(f'a batch in {microbatches} parts', 'give --accumulate 1 or more')
-    return whole if microbatches == 1 else _Accumulated(microbatches).of
+    return whole if microbatches == 1 else partial(_in_parts, microbatches)
 
 
-class _Accumulated(NamedTuple):
-    microbatches: int
+def _in_parts(n: int, loss: Loss) -> Callable[..., tuple[tuple[Array, dict[str, Array]], Any]]:
+    def gradient(params: Any, key: Array, batch: Any, hyper: Any) -> tuple[tuple[Array, dict[str, Array]], Any]:
+        b = jax.tree.leaves(batch)[0].shape[0]
+        if b % n:
+            raise Fault(f'a batch of {b} is not {n} equal parts', 'give an --accumulate that divides --batch-size')
+        parts = jax.tree.map(lambda a: a.reshape(n, b // n, *a.shape[1:]), (random.split(key, b), batch))
+        one = lambda part: whole(loss)(params, *part, hyper)
+        shapes = jax.eval_shape(one, jax.tree.map(lambda a: a[0], parts))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        sums, _ = lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, one(part)), None), zeros, parts)
+        return jax.tree.map(lambda s: s / n, sums)
 
-    def of(self, loss: Loss) -> Callable[..., tuple[tuple[Array, dict[str, Array]], Any]]:
-        n, part_of = self.microbatches, whole(loss)
-
-        def gradient(params: Any, key: Array, batch: Any, hyper: Any) -> tuple[tuple[Array, dict[str, Array]], Any]:
-            b = jax.tree.leaves(batch)[0].shape[0]
-            if b % n:
-                raise Fault(f'a batch of {b} is not {n} equal parts', 'give an --accumulate that divides --batch-size')
-            parts = jax.tree.map(lambda a: a.reshape(n, b // n, *a.shape[1:]), (random.split(key, b), batch))
-            one = lambda part: part_of(params, *part, hyper)
-            shapes = jax.eval_shape(one, jax.tree.map(lambda a: a[0], parts))
-            zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-            sums, _ = lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, one(part)), None), zeros, parts)
-            return jax.tree.map(lambda s: s / n, sums)
-
-        return gradient
+    return gradient
 
 
 def clipped(
@@ -80,7 +77,7 @@ def _averaged(trainer: Trainer, decay: float) -> Trainer:
         held = state.opt_state
         new, metrics = trainer.step(state._replace(params=held.params, opt_state=held.opt_state), batch)
         # (1 - d) / (1 - d^t): the first step weighs 1, and the mean is not drawn to the initial parameters
-        weight = (1 - decay) / -jnp.expm1(new.step * jnp.log(decay))
+        weight = (1 - decay) / -jnp.expm1(new.step * math.log(decay))
         # this way round, parameters that do not move stay what they are to the last bit
         mean = jax.tree.map(lambda old, now: old + weight * (now - old), state.params, new.params)
         return new._replace(params=mean, opt_state=Averaged(new.params, new.opt_state)), metrics

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, lax, random
+from jax import Array, random
 
 from vae_jax.errors import Fault, nearest
 
@@ -145,9 +145,3 @@ def freeze(
         return {part: jax.tree.map(lambda _, frozen=part in names: frozen, tree) for part, tree in params.items()}
 
     return lambda hyper: optax.partition({True: optax.set_to_zero(), False: optimizer(hyper)}, labels)
-
-
-def overfit(trainer: Trainer, batch: Any, hyper: Any, key: Array, steps: int = 500) -> tuple[State, dict[str, Array]]:
-    """`steps` steps on one batch: (State, metrics [steps]). A loss that does not fall here will not fall on data."""
-    state = trainer.init(key, batch, hyper)
-    return jax.jit(lambda state: lax.scan(lambda s, _: trainer.step(s, batch), state, length=steps))(state)

@@ -1,0 +1,40 @@
+"""The devices that the members of a sweep's populations run on."""
+
+import contextlib
+import os
+from typing import Any
+
+from vae_jax import process
+from vae_jax.errors import ENVIRONMENT, Fault
+
+
+def prepare(asked: int | None, runs: int) -> None:
+    """Before jax's backend starts: as many host devices as were asked for, else one a run, and no more than cores."""
+    process.start_jax()
+    from vae_jax import placement
+
+    if 'xla_force_host_platform_device_count' in os.environ.get('XLA_FLAGS', ''):
+        return
+    with contextlib.suppress(Fault):  # the backend has started: there are the devices that there are
+        placement.use_host_devices(max(1, min(asked or runs, placement.cores())))
+
+
+def way(asked: int | None, runs: int) -> Any:
+    """Where `runs` members run. Raises Fault (code 3) where more devices are asked for than there are."""
+    import jax
+
+    from vae_jax import placement
+
+    there = len(jax.devices())
+    if asked is not None and asked > there:
+        what = f'--devices is {asked}, and there are {there} ({jax.devices()[0].platform})'
+        raise Fault(what, f'give 1 to {there}, or leave it out' if there > 1 else 'leave it out', ENVIRONMENT)
+    return placement.default(min(asked or there, runs))
+
+
+def leave() -> None:
+    """For a process that only launches: accelerators are for its tasks."""
+    process.start_jax()
+    import jax
+
+    jax.config.update('jax_platforms', 'cpu')
