@@ -4,44 +4,65 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+Told = tuple[dict[str, Any], dict[str, Any]]
 
-def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Callable[..., tuple[dict, dict]]:
-    """evaluate(params, key, quiet) -> (result, arrays of one row an example): test ELBO with its halves, NLL."""
 
-    def evaluate(params: Any, key: Any, quiet: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Callable[[Any, Any, bool], Any]:
+    """evaluate(params, key, quiet) -> (result, arrays of one row an example): test ELBO with its halves, NLL.
+
+    Of members of a population, params [m, ...] and keys [m], a list of m of these.
+    """
+
+    def evaluate(params: Any, key: Any, quiet: bool) -> Any:
         import jax
+
+        import vae_jax as vj
+
+        elbo_key, nll_key = jax.random.split(key) if not key.ndim else jax.vmap(jax.random.split, out_axes=1)(key)
+        bound = vj.elbo_estimate(model, params, data.test, elbo_key)
+        nll = vj.nll(model, params, data.test, nll_key, k=k, quiet=quiet)
+        return _told(bound, nll, notes) if not key.ndim else [_told(*found, notes) for found in zip(bound, nll)]
+
+    return evaluate
+
+
+def validator(model: Any, data: Any) -> Callable[[Any, Any], dict[str, Any]]:
+    """validate(params, key) -> loss (-ELBO), rate and distortion of the validation split, [m] of m members."""
+
+    def validate(params: Any, key: Any) -> dict[str, Any]:
         import numpy as np
 
         import vae_jax as vj
 
-        elbo_key, nll_key = jax.random.split(key)
-        bound = vj.elbo_estimate(model, params, data.test, elbo_key)
-        nll = vj.nll(model, params, data.test, nll_key, k=k, quiet=quiet)
-        result: dict[str, Any] = {}
-        for name, estimate in (
-            ('test_elbo', bound.elbo),
-            ('test_rate', bound.rate),
-            ('test_distortion', bound.distortion),
-            ('test_nll', nll.estimate),
-        ):
-            result |= {
-                name: estimate.mean,
-                f'{name}_se': estimate.se,
-                f'{name}_bits_per_dim': estimate.bits_per_dim,
-                f'{name}_bits_per_dim_se': estimate.bits_per_dim_se,
-            }
-        result |= {'k': k, 'effective_samples': float(np.median(nll.effective)), 'test_examples': len(data.test)}
-        examples = {
-            'index': np.arange(len(data.test)),
-            'nll': nll.estimate.values,
-            'effective_samples': nll.effective,
-            'elbo': bound.elbo.values,
-            'rate': bound.rate.values,
-            'distortion': bound.distortion.values,
+        found = vj.elbo_estimate(model, params, data.validation, key)
+        each = found if key.ndim else [found]
+        told = {
+            'loss': np.array([-one.elbo.mean for one in each]),
+            'rate': np.array([one.rate.mean for one in each]),
+            'distortion': np.array([one.distortion.mean for one in each]),
         }
-        return result | ({'notes': list(notes)} if notes else {}), examples
+        return told if key.ndim else {name: float(value[0]) for name, value in told.items()}
 
-    return evaluate
+    return validate
+
+
+def _told(bound: Any, nll: Any, notes: Sequence[str]) -> Told:
+    import numpy as np
+
+    result: dict[str, Any] = {}
+    estimates = {'elbo': bound.elbo, 'rate': bound.rate, 'distortion': bound.distortion, 'nll': nll.estimate}
+    for name, estimate in estimates.items():
+        result |= {
+            f'test_{name}': estimate.mean,
+            f'test_{name}_se': estimate.se,
+            f'test_{name}_bits_per_dim': estimate.bits_per_dim,
+            f'test_{name}_bits_per_dim_se': estimate.bits_per_dim_se,
+        }
+    n = len(nll.effective)
+    result |= {'k': nll.k, 'effective_samples': float(np.median(nll.effective)), 'test_examples': n}
+    examples = {'index': np.arange(n), 'effective_samples': nll.effective}
+    examples |= {name: estimate.values for name, estimate in estimates.items()}
+    return result | ({'notes': list(notes)} if notes else {}), examples
 
 
 def check_support(likelihood: Any, data: Any) -> None:

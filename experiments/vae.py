@@ -237,7 +237,6 @@ def length_of(config: Config, n: int) -> tuple[int, int]:
 
 def build(config: Config) -> Experiment:
     """The experiment of a configuration: trainer, data, model, and what to do when training is done."""
-    import vae_jax as vj
     from experiments import common
 
     likelihood, data = likelihood_of(config, load_data(config))
@@ -246,13 +245,11 @@ def build(config: Config) -> Experiment:
     model = model_of(config, data, likelihood)
     batch, steps = length_of(config, len(data.train))
 
-    def validate(params: Any, key: Any) -> dict[str, float]:
-        found = vj.elbo_estimate(model, params, data.validation, key)
-        return {'loss': -found.elbo.mean, 'rate': found.rate.mean, 'distortion': found.distortion.mean}
-
+    validate = common.validator(model, data) if config.select == 'best' else None
     test_k = min(config.test_k, 50) if config.run.smoke else config.test_k
     notes = ['not a likelihood: cross-entropy of grey pixels'] if not likelihood.normalized else []
     notes += ['data: stand-in'] if data.stand_in else []
+    evaluate = common.evaluator(model, data, test_k, notes)
     return Experiment(
         trainer=trainer_of(config, model, steps, max(1, len(data.train) // batch)),
         data=data,
@@ -260,8 +257,9 @@ def build(config: Config) -> Experiment:
         model=model,
         batch=batch,
         steps=steps,
-        fit={'validate': validate if config.select == 'best' else None, 'patience': config.patience},
-        evaluate=common.evaluator(model, data, test_k, notes),
+        fit={'validate': validate, 'validate_some': validate, 'patience': config.patience},
+        evaluate=evaluate,
+        evaluate_some=evaluate,
         figures=common.reporter(model, data, common.command('experiments.vae', config), notes),
         summary=common.summary,
     )

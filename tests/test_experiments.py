@@ -58,6 +58,19 @@ def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
     assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
 
 
+def test_members_evaluated_together_tell_what_each_would_alone():
+    flags = config.RunFlags(smoke=True, quiet=True)
+    experiment = vae.build(vae.Config(dataset='digits', test_k=20, run=flags))
+    keys = jax.random.split(jax.random.key(4), 3)
+    members = jax.vmap(lambda key: experiment.model.init(key, experiment.data.example))(keys)
+    together = experiment.evaluate_some(members, keys, True)
+    for i, key in enumerate(keys):
+        result, examples = experiment.evaluate(jax.tree.map(lambda leaf, i=i: leaf[i], members), key, True)
+        assert together[i][0] == pytest.approx(result, rel=1e-5)
+        for name, values in examples.items():
+            np.testing.assert_allclose(together[i][1][name], values, rtol=1e-3)
+
+
 def test_a_dataset_that_is_not_there_is_stood_in_for_and_said_so(tmp_path):
     result = run(tmp_path / 'run', dataset='mnist')
     assert result['notes'] == ['data: stand-in'] and 'data: stand-in' in (tmp_path / 'run/report.html').read_text()

@@ -112,6 +112,32 @@ def test_a_member_that_diverges_is_frozen_and_stops_nobody(name, capsys):
         np.testing.assert_array_equal(a, b)  # frozen at that very step, wherever chunks end
 
 
+def validate_some(params, keys):
+    found = vj.elbo_estimate(small.MODEL, params, small.DATA.validation, keys)
+    return {'loss': [-one.elbo.mean for one in found], 'rate': [one.rate.mean for one in found]}
+
+
+@pytest.mark.parametrize('lrs', [LRS, WILD])
+def test_members_validated_together_are_validated_each(lrs, whole):
+    """Also where one of them is frozen on the way."""
+    one, some = fit(lrs=lrs, patience=2, steps=40), fit(lrs=lrs, patience=2, steps=40, validate_some=validate_some)
+    drop = lambda rows: [{k: v for k, v in row.items() if k != 'wall_s'} for row in rows]
+    assert [list(row) for row in drop(some.metrics)] == [list(row) for row in drop(one.metrics)]
+    for a, b in zip(drop(some.metrics), drop(one.metrics)):
+        assert a == pytest.approx(b, rel=1e-5)
+    assert list(some.best_step) == list(one.best_step) and list(some.diverged) == list(one.diverged)
+
+
+def test_a_validation_without_numbers_freezes_its_member():
+    def validate(params, key):
+        if not np.any(params['encode']['head']['params']['bias']):  # as it was made: it has learnt nothing
+            raise Fault('rate is not finite', 'the model has diverged', NUMBERS)
+        return small.validate(params, key)
+
+    run = fit(lrs=np.array([1e-2, 0.0], np.float32), validate=validate)
+    assert run.diverged[0] == -1 and run.diverged[1] == 4
+
+
 def test_where_all_diverge_the_numbers_are_to_blame():
     with pytest.raises(Fault, match='no run is finite') as fault:
         fit(lrs=np.full(3, 1e30, np.float32))

@@ -13,6 +13,8 @@ class Experiment(NamedTuple):
     evaluate(params, key, quiet) -> (result, examples): numbers for result.json, and arrays with one row an example.
     figures(directory, params, key, metrics, result, config) -> path of the report.
     summary(result) -> lines for a person.
+    evaluate_some(params [m, ...], keys [m], quiet) -> a list of m such pairs: of members of a population together,
+    each as `evaluate` would have it; None: one by one.
 
     The runs of a population share one: but for `hyper`, `build` must not look at config.hyper or config.run.seed.
     """
@@ -27,6 +29,7 @@ class Experiment(NamedTuple):
     evaluate: Callable[[Any, Any, bool], tuple[dict[str, Any], dict[str, Any]]]
     figures: Callable[..., Path]
     summary: Callable[[Mapping[str, Any]], str]
+    evaluate_some: Callable[[Any, Any, bool], list[tuple[dict[str, Any], dict[str, Any]]]] | None = None
 
 
 class Keys(NamedTuple):

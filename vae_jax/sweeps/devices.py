@@ -32,6 +32,14 @@ def way(asked: int | None, runs: int) -> Any:
     return placement.default(min(asked or there, runs))
 
 
+def together(asked: int | None, runs: int) -> int:
+    """How many members are evaluated at once: one on each device, and eight on each accelerator."""
+    found = way(asked, runs)
+    import jax
+
+    return max(1, found.devices) * (1 if jax.default_backend() == 'cpu' else 8)
+
+
 def leave() -> None:
     """For a process that only launches: accelerators are for its tasks."""
     process.start_jax()

@@ -98,25 +98,27 @@ def training_keys(points: Sequence[Point]) -> Any:
 def _entries(
     group: Group, experiment: Experiment, path: Path, how: How, watch: Watch, params: Any, lost: Sequence[int | None]
 ) -> list[dict[str, Any]]:
-    """The result of each member, from its file where there is one; `lost` is the step at which each diverged, or -1."""
-    from vae_jax import placement
+    """The result of each member, from its file where there is one; `lost` is the step at which each diverged, or -1.
 
+    A stop loses the evaluation of the members that are evaluated together: as many as there are devices.
+    """
     (path / 'points').mkdir(exist_ok=True)
-    entries = []
-    for i, point in enumerate(group.points):
-        file = path / 'points' / f'{i}.json'
-        if not file.exists():
-            if (code := how.stop()) is not None:
-                raise Stopped(code, experiment.steps)
-            head = {'run': i, **point}
-            if lost[i] == -1:
-                member = placement.take(params, i)
-                told = _evaluated(experiment, member, point, watch.quiet, file.with_suffix('.npz'))
-            else:
-                told = {'status': 'diverged', 'diverged_step': lost[i]}
-            files.write_json(file, {**head, **told})
-        entries.append(files.read_json(file))
-        watch.member(entries[-1])
+    file_of = lambda i: path / 'points' / f'{i}.json'
+    missing = [i for i in range(len(group.points)) if not file_of(i).exists()]
+    for i in (i for i in missing if lost[i] != -1):
+        told = {'status': 'diverged', 'diverged_step': lost[i]}
+        files.write_json(file_of(i), {'run': i, **group.points[i], **told})
+    left = [i for i in missing if lost[i] == -1]
+    size = 1 if experiment.evaluate_some is None else devices.together(group.config.run.devices, len(group.points))
+    for some in (left[at : at + size] for at in range(0, len(left), size)):
+        if (code := how.stop()) is not None:
+            raise Stopped(code, experiment.steps)
+        for i, told in zip(some, _evaluated(experiment, params, group.points, some, watch.quiet, path / 'points')):
+            files.write_json(file_of(i), {'run': i, **group.points[i], **told})
+            watch.member(files.read_json(file_of(i)))
+    entries = [files.read_json(file_of(i)) for i in range(len(group.points))]
+    for entry in (entry for entry in entries if entry['run'] not in left):
+        watch.member(entry)
     return entries
 
 
@@ -172,16 +174,34 @@ def _all_lost(directory: runs.Directory, n: int) -> Sequence[int | None]:
     return [step if step >= 0 else None for step in lost]
 
 
-def _evaluated(experiment: Experiment, params: Any, point: Point, quiet: bool, file: Path) -> dict[str, Any]:
-    """What the lone run of a point would find, with its units; its arrays, one row an example, go to a file."""
+def _evaluated(
+    experiment: Experiment, params: Any, points: Sequence[Point], some: Sequence[int], quiet: bool, folder: Path
+) -> list[dict[str, Any]]:
+    """What the lone runs of these points would find, with units; arrays, one row an example, go to <folder>/<i>.npz."""
+    import jax.numpy as jnp
     import numpy as np
 
+    from vae_jax import placement
+
+    each = [keys(points[i]['seed']).evaluation for i in some]
     try:
-        found, examples = experiment.evaluate(params, keys(point['seed']).evaluation, quiet)
+        if experiment.evaluate_some is not None and len(some) > 1:
+            found = experiment.evaluate_some(placement.take(params, np.asarray(some)), jnp.stack(each), quiet)
+        else:
+            found = [experiment.evaluate(placement.take(params, i), key, quiet) for i, key in zip(some, each)]
     except Fault as fault:
         if fault.code != NUMBERS:
             raise
-        return {'status': 'diverged', 'diverged_step': experiment.steps, 'problem': fault.what}
+        if len(some) > 1:  # one of them: which, they tell one by one
+            apart = ([i] for i in some)
+            return [told for i in apart for told in _evaluated(experiment, params, points, i, quiet, folder)]
+        return [{'status': 'diverged', 'diverged_step': experiment.steps, 'problem': fault.what}]
+    return [_stored(folder / f'{i}.npz', points[i], *one) for i, one in zip(some, found)]
+
+
+def _stored(file: Path, point: Point, found: dict[str, Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
     with files.replacing(file) as temporary, open(temporary, 'wb') as stream:
         np.savez(stream, allow_pickle=False, **{name: np.asarray(values) for name, values in examples.items()})
     units = runs.units(name for name, held in found.items() if isinstance(held, float))

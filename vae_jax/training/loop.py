@@ -1,5 +1,6 @@
 """fit: the host's loop over chunks. Logging, validation, saving and progress are plain lines in it, not hooks."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -84,6 +85,7 @@ def fit(
     chunk: int | None = None,
     log_every: int | None = None,
     validate: Callable[[Any, Array], Mapping[str, float]] | None = None,
+    validate_some: Callable[[Any, Array], Mapping[str, Any]] | None = None,
     validate_every: int | None = None,
     patience: int | None = None,
     save_seconds: float = 20.0,
@@ -99,7 +101,8 @@ def fit(
     between chunks: an exit code makes fit save and raise Stopped. `track(rows)` is given what metrics.jsonl is.
 
     A `population(trainer)` takes keys [n] and a hyper of arrays [n]: each member is validated, selected and ended as if
-    alone, and one that diverges is frozen. Raises Fault on a batch larger than the data, on a directory of another run,
+    alone (by `validate_some`, which is given params [n, ...] and keys [n] and gives arrays [n], all of them at once),
+    and one that diverges is frozen. Raises Fault on a batch larger than the data, on a directory of another run,
     and (code 4) where loss or params are not finite, naming the tensors; of a population, where that is so of all.
     """
     crew, split = population.crew(trainer, key), data.train
@@ -170,7 +173,7 @@ def fit(
                 log(progresses.rows('train', step, per_epoch, mean, going & (at + taken >= step), wall_s=wall))
             state, at, ran, going = new, at + count, ran + 1, going & finite
             if validate is not None and plan.validates(at) and np.any(going):
-                values, lost = _validate_each(validate, state.params, key, going)
+                values, lost = _validate_each(validate, validate_some, state.params, key, going)
                 progress = progress._replace(diverged=np.where(lost, at, progress.diverged))
                 population.note_diverged(progress.diverged, lost, hyper)
                 going = going & ~lost
@@ -201,25 +204,48 @@ def fit(
 
 
 def _validate_each(
-    validate: Callable[[Any, Array], Mapping[str, float]], params: Any, key: Array, going: np.ndarray
+    validate: Callable[[Any, Array], Mapping[str, float]],
+    validate_some: Callable[[Any, Array], Mapping[str, Any]] | None,
+    params: Any,
+    key: Array,
+    going: np.ndarray,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """({metric: values [*going.shape]} of the members that are going, nan for others; whose numbers are not finite)."""
     lost = np.zeros(going.shape, bool)
     if not key.ndim:
         found = validate(params, random.fold_in(key, _VALIDATE))
         return {name: np.asarray(value, np.float64) for name, value in found.items()}, lost
+    keys = jax.vmap(lambda key: random.fold_in(key, _VALIDATE))(key)
+    if validate_some is not None:
+        with contextlib.suppress(_NotFinite):
+            members = np.where(
+                going, np.arange(going.size), np.flatnonzero(going)[0]
+            )  # as many as ever: no new program
+            found = _numbers(validate_some, placement.take(params, members), keys[members])
+            return {name: np.where(going, np.asarray(value, np.float64), np.nan) for name, value in found.items()}, lost
     values: dict[str, np.ndarray] = {'loss': np.full(going.shape, np.nan)}
     for i in np.flatnonzero(going):
         try:
-            found = validate(placement.take(params, i), random.fold_in(key[i], _VALIDATE))
-        except Fault as fault:  # of one member: it stops no other
-            if fault.code != NUMBERS:
-                raise
+            found = _numbers(validate, placement.take(params, i), keys[i])
+        except _NotFinite:  # of one member: it stops no other
             lost[i] = True
             continue
         for name, value in found.items():
             values.setdefault(name, np.full(going.shape, np.nan))[i] = value
     return values, lost
+
+
+class _NotFinite(Exception):
+    pass
+
+
+def _numbers(f: Callable[[Any, Array], Any], params: Any, key: Array) -> Any:
+    try:
+        return f(params, key)
+    except Fault as fault:
+        if fault.code != NUMBERS:
+            raise
+        raise _NotFinite from fault
 
 
 def _item(value: np.ndarray) -> Any:
