@@ -3,6 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do command -v $$p >/de
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS := test
+comma := ,
 
 .PHONY: demo test test-slow test-browser lint bench clean
 
@@ -18,8 +19,8 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/slow-installed
+	$(BIN)/python -m pytest -m slow -rs
 
 test-browser: $(VENV)/installed
 	$(BIN)/python -m pytest -m browser -rs
@@ -40,6 +41,9 @@ endef
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 or newer with venv was found; fix: install one, or make PYTHON=/path/to/python3.11'; exit 3; }
 	$(call install,$(EXTRAS))
+
+$(VENV)/slow-installed: $(VENV)/installed
+	$(call install,test$(comma)ray$(comma)slurm$(comma)optuna)
 
 $(VENV)/bench-installed: $(VENV)/installed
 	$(call install,bench)

@@ -133,8 +133,7 @@ def table() -> str:
         versions = ', '.join(f'{package} {version}' for package, version in stored['versions'].items())
         command = f'python -m experiments.vae {protocol.flags}'.strip()
         details.append(
-            f'**{name}**: {protocol.source}. `{command}`'
-            + f', or all its seeds: `{stored["command"]}`. {versions}.'
+            f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
     return INTRODUCTION + '\n'.join(lines) + '\n\n' + '\n\n'.join(details) + '\n'
 

@@ -254,17 +254,20 @@ def _launcher(config: Any, path: Path, stop: Callable[[], int | None]) -> runnin
             raise Fault(f'{flag} goes with --launcher {its}', 'give both, or neither')
     if asked.launcher == 'local':
         return None
-    from vae_jax.launchers import ray, slurm, watching
+    from vae_jax.launchers import ray, required, slurm, watching
 
     executor = None
     if asked.launcher == 'slurm':
         executor = slurm.executor(path.with_name(f'{path.name}.slurm'), slurm.read_options(asked.slurm))
 
-    def launch(tasks: Sequence[points.Task]) -> Any:
+    def launch(tasks: Sequence[points.Task]) -> None:
         with watching.bar(tasks, asked.quiet) as ended:
+            how: Any = {'stop': stop, 'ended': ended}
             if executor is not None:
-                return slurm.launch(tasks, executor, stop=stop, ended=ended)
-            return ray.launch(tasks, address=asked.ray_address, devices=asked.devices, stop=stop, ended=ended)
+                outcomes = slurm.launch(tasks, executor, **how)
+            else:
+                outcomes = ray.launch(tasks, address=asked.ray_address, devices=asked.devices, **how)
+        required(outcomes)
 
     return launch
 
