@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'vae_jax'
-GROUND = {'errors', 'placement'}  # placement knows jax alone
+GROUND = {'errors', 'hosts', 'placement'}  # hosts and placement know jax alone
 PROBABILITY = ['kernels', 'distributions', 'networks', 'models', 'bounds', 'losses', 'evaluation']
 MACHINE = [
     {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'statistics', 'plot', 'process', 'experiment'},

@@ -317,7 +317,6 @@ def test_a_dry_run_counts_runs_and_compilations(tmp_path, capsys):
         (['--sweep.lr', 'nan'], '--lr is nan; fix: give a finite number'),
         (['--seeds', '0'], '--seeds is 0; fix: give a value >= 1'),
         (['--seeds', '2', '--sweep.seed', '1'], '--seeds and --sweep.seed are both given'),
-        (['--devices', '2'], '--devices is for the runs of a sweep, and this is one run'),
         (['--launcher', 'ray'], '--launcher is for the runs of a sweep'),
         (['--seeds', '2', '--ray-address', 'a:1'], '--ray-address goes with --launcher ray'),
         (['--points', 'POINTS', '--seeds', '2'], '--points and --sweep or --seeds are both given'),

@@ -210,7 +210,9 @@ def _read(path: Path, names: list[str]) -> dict[str, np.ndarray]:
         return {}
     how = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in names}
     item = ocp.args.PyTreeRestore(dict.fromkeys(names, 0), restore_args=how, partial_restore=True)
-    with _quiet(), ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    alone = _by_itself()
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    with _quiet(), ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
         return checkpointer.restore(path.absolute(), args=ocp.args.Composite(state=item))['state']
 
 
@@ -224,7 +226,9 @@ def _staged(root: Path, step: int, arrays: dict[str, np.ndarray], manifest: Any)
     try:
         folder.parent.mkdir()
         if arrays:
-            options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
+            options = ocp.CheckpointManagerOptions(
+                enable_async_checkpointing=False, multiprocessing_options=_by_itself(), create=jax.process_count() == 1
+            )
             with _quiet(), ocp.CheckpointManager(staging, options=options) as manager:
                 manager.save(step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(arrays)))
         folder.mkdir(exist_ok=True)
@@ -236,6 +240,16 @@ def _staged(root: Path, step: int, arrays: dict[str, np.ndarray], manifest: Any)
         yield folder
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _by_itself() -> Any:
+    """Of several processes one reads and writes, and waits for no other."""
+    from orbax.checkpoint import options
+
+    if jax.process_count() == 1:
+        return options.MultiprocessingOptions()
+    me = jax.process_index()
+    return options.MultiprocessingOptions(me, active_processes={me}, barrier_sync_key_prefix='one_writer')
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from vae_jax import flags, process, runs, trackers
 from vae_jax.errors import NUMBERS, TIME_IS_UP, Fault, Stopped
 from vae_jax.experiment import Experiment, keys
 from vae_jax.fields import leaves
-from vae_jax.sweeps import planning, points, running, task
+from vae_jax.sweeps import devices, planning, points, running, task
 
 Build = Callable[[Any], Experiment]
 
@@ -63,9 +63,8 @@ def run(
     exit code saves and raises Stopped. `patient` surrounds training. Raises Fault.
     """
     configs.check(config)
-    for flag, idle in (('--devices', (None, 1)), ('--launcher', ('local',))):
-        if getattr(config.run, flag[2:]) not in idle:
-            raise Fault(f'{flag} is for the runs of a sweep, and this is one run', 'leave it out, or give --seeds')
+    if config.run.launcher != 'local':
+        raise Fault('--launcher is for the runs of a sweep, and this is one run', 'leave it out, or give --seeds')
     path = run_path(config, build, name, version)
     identity = {'version': version, 'seed': config.run.seed, **configs.changed(config)}
     told = configs.to_json(config)
@@ -74,12 +73,12 @@ def run(
     # What is refused makes no directory; but a run that is there refuses or answers before jax is imported.
     experiment = None
     if config.run.fresh or not (path / 'config.json').exists():
-        experiment = _built(config, build)
+        experiment = _divided(config, build)
         _check(experiment)
     with runs.opened(path, config=identity, fresh=config.run.fresh, extra=extra) as directory:
         if directory.result is not None:
             return {**directory.result, 'path': str(path)}
-        return _train(config, experiment or _built(config, build), directory, told, stop, patient)
+        return _train(config, experiment or _divided(config, build), directory, told, stop, patient)
 
 
 def run_path(config: Any, build: Build, name: str | None = None, version: int = 1) -> Path:
@@ -173,6 +172,18 @@ def _built(config: Any, build: Build) -> Experiment:
     return build(config)
 
 
+def _divided(config: Any, build: Build) -> Experiment:
+    """The experiment of a lone run; where devices are asked for, each has a part of every minibatch."""
+    n = config.run.devices
+    if n is None or n == 1:
+        return _built(config, build)
+    devices.prepare(n, n)
+    from vae_jax import training
+
+    experiment = _built(config, build)
+    return experiment._replace(trainer=training.data_parallel(experiment.trainer, n))
+
+
 def _check(experiment: Experiment) -> Any:
     """The shapes of State that training would begin with. Raises Fault as it would, but before anything is written."""
     from vae_jax import training
@@ -228,7 +239,7 @@ def _train(
 
 
 def _dry_run(config: Any, build: Build, name: str | None, version: int) -> dict[str, Any]:
-    path, experiment = run_path(config, build, name, version), _built(config, build)
+    path, experiment = run_path(config, build, name, version), _divided(config, build)
     head = {'path': str(path), 'there': planning.there(path), 'runs': 1, 'compilations': 1}
     return head | planning.sizes(experiment, _check(experiment))
 

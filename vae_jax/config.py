@@ -77,7 +77,7 @@ class RunFlags:
     points: Annotated[str | None, NO_EFFECT] = None
     """a file of one {flag: value} a line: these runs as one population, in one run directory"""
     devices: Annotated[int | None, Range(1), NO_EFFECT] = None
-    """devices that a sweep's runs are spread over; None: all, of a CPU its cores"""
+    """of a sweep: devices for its runs, None: all, of a CPU its cores; of one run: devices that share each batch"""
     launcher: Annotated[Literal['local', 'ray', 'slurm'], NO_EFFECT] = 'local'
     """who runs the tasks of a sweep"""
     ray_address: Annotated[str | None, NO_EFFECT] = None

@@ -80,19 +80,24 @@ def _spread(inner: Over, devices: tuple[Any, ...]) -> Way:
     return Way(over, mesh)
 
 
-def default(devices: int | None = None) -> Way:
-    """The way of this machine: in turn on CPU devices, together on others, spread where there are several of them.
-
-    `devices` (default: all) is how many to use. Raises Fault where there are fewer.
-    """
+def chosen(devices: int | None = None) -> list[Any]:
+    """The first `devices` devices (default: all). Raises Fault where there are fewer."""
     there = jax.devices()
     if devices is not None and not 1 <= devices <= len(there):
         said = f'{devices} devices were asked for, and there are {len(there)} ({there[0].platform})'
         more = f', or call vae_jax.use_host_devices({devices}) first' if there[0].platform == 'cpu' else ''
         raise Fault(said, f'ask for 1 to {len(there)}{more}', ENVIRONMENT)
-    chosen = there[:devices]
-    inner = in_turn if chosen[0].platform == 'cpu' else together
-    return inner if len(chosen) == 1 else spread(inner, chosen)
+    return there[:devices]
+
+
+def default(devices: int | None = None) -> Way:
+    """The way of this machine: in turn on CPU devices, together on others, spread where there are several of them.
+
+    `devices` (default: all) is how many to use. Raises Fault where there are fewer.
+    """
+    found = chosen(devices)
+    inner = in_turn if found[0].platform == 'cpu' else together
+    return inner if len(found) == 1 else spread(inner, found)
 
 
 def cores() -> int:
@@ -152,4 +157,4 @@ def shared(tree: Any, way: Way) -> Any:
 def take(tree: Any, members: Any) -> Any:
     """One member (an index), or several (indices or a mask), of a tree of arrays [n, ...], on the first device."""
     members = members if isinstance(members, int | np.integer) else np.asarray(members)
-    return jax.device_put(jax.tree.map(lambda a: a[members], tree), jax.devices()[0])
+    return jax.device_put(jax.tree.map(lambda a: a[members], tree), jax.local_devices()[0])

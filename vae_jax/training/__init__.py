@@ -6,6 +6,7 @@ Nothing here knows what a VAE is.
 from vae_jax.errors import Stopped
 from vae_jax.training.loop import Run, check, fit
 from vae_jax.training.options import accumulate, averaged, clipped, learning
+from vae_jax.training.parallel import data_parallel
 from vae_jax.training.population import Population, population
 from vae_jax.training.progress import Progress
 from vae_jax.training.steps import advance, overfit, start
@@ -32,6 +33,7 @@ __all__ = [
     'averaged',
     'check',
     'clipped',
+    'data_parallel',
     'fit',
     'freeze',
     'gradient_norms',

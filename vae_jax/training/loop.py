@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random
 
-from vae_jax import placement, runs
+from vae_jax import hosts, placement, runs
 from vae_jax.errors import NUMBERS, Fault, Stopped
 from vae_jax.training import keeping, population
 from vae_jax.training import progress as progresses
@@ -120,6 +120,7 @@ def fit(
         feed = stack.enter_context(feeding(crew.way, plan, batch, split, keys))
         state = population.begin(crew, *feed(0, 1), placement.padded(hyper, crew.way), keys, batch)
         identity = keeping.identity(placement.cut(state, crew.way, key.size), key, batch, data)
+        out = out if hosts.is_first() else None  # one process writes; the others are told what it reads
         directory = stack.enter_context(runs.opened(out, config=identity)) if isinstance(out, str | Path) else out
         assert directory is None or isinstance(directory, runs.Directory)
         rows: list[dict[str, Any]] = []
@@ -130,6 +131,7 @@ def fit(
             state, best = (placement.padded(tree, crew.way) for tree in states)
             runs.truncate(directory.metrics, progress.offset)
             rows = runs.read_metrics(directory.metrics)
+        state, best, progress = hosts.of_first((state, best, progress))
         if (at := int(jnp.max(state.step))) > total:
             raise Fault(f'{out} has {at} steps, more than {total}', 'ask for as many, or another --out')
 
@@ -151,11 +153,12 @@ def fit(
         ran, step_s = 0, 1e-9
         started = saved = time.monotonic()
         cost = 0.0
-        bar = stack.enter_context(_bar(total, at, quiet))
+        bar = stack.enter_context(_bar(total, at, quiet or not hosts.is_first()))
         while at < total and np.any(going := progresses.going(progress, patience)):
             count = min(plan.chunk, total - at, max(1, int(_PATIENCE_S / step_s)))
             if validate is not None:
                 count = min(count, plan.validate_every - at % plan.validate_every)
+            count = int(hosts.of_first(count))  # it follows each process's own clock
             # the second chunk, which compiles nothing, unless there is but one
             traced = profile is not None and (ran == 1 or (ran == 0 and count == total - at))
             with jax.profiler.trace(str(profile)) if traced else nullcontext():
@@ -182,7 +185,7 @@ def fit(
                 best = population.better(better, state, best)
             bar.update(count)
             bar.set_postfix(_shown(progress, seen['loss'], going), refresh=False)
-            if (code := stop()) is not None:
+            if code := hosts.largest(stop() or 0):
                 save()
                 raise Stopped(code, at)
             if (now := time.monotonic()) - saved > max(save_seconds, _SAVING * cost):
