@@ -24,6 +24,20 @@ class Contestant(NamedTuple):
     options: dict[str, Any] = {}
 
 
+class Section(NamedTuple):
+    """Contestants at one task. `laps` is the section's own number of laps, None for the command's; `limit` the seconds
+    that one lap may take; `group` what `--only` may call it beside its name.
+    """
+
+    name: str
+    title: str
+    task: dict
+    contestants: tuple[Contestant, ...]
+    laps: int | None = None
+    limit: float = 240.0
+    group: str = ''
+
+
 class Worker(NamedTuple):
     process: subprocess.Popen
     log: IO[bytes]

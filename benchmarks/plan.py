@@ -1,9 +1,9 @@
 """Who runs what: the sections of the benchmark."""
 
 import inspect
-from typing import NamedTuple
 
-from benchmarks.driver import Contestant
+from benchmarks import populations
+from benchmarks.driver import Contestant, Section
 from vae_jax import networks
 
 OURS = Contestant('ours', 'vae_jax, `vj.fit` at its defaults', 'with_vae_jax', 'fit', {'network': 'mlp'})
@@ -30,18 +30,15 @@ CONV = (
 )
 GEMM = (Contestant('torch', 'PyTorch', 'with_torch', 'gemm'), Contestant('jax', 'JAX', 'with_jax', 'gemm'))
 BATCHES = (100, 128, 512)
-NAMES = ['gemm', *(f'mlp_{batch}' for batch in BATCHES), 'conv_128', 'price', 'quality']
-
-
-class Section(NamedTuple):
-    """`laps` is the section's own number of laps, None for the command's; `limit` the seconds one lap may take."""
-
-    name: str
-    title: str
-    task: dict
-    contestants: tuple[Contestant, ...]
-    laps: int | None = None
-    limit: float = 240.0
+NAMES = [
+    'gemm',
+    *(f'mlp_{batch}' for batch in BATCHES),
+    'conv_128',
+    'price',
+    'quality',
+    populations.GROUP,
+    *populations.NAMES,
+]
 
 
 def has_bfloat16() -> bool:
@@ -88,4 +85,5 @@ def sections(quick: bool, data_dir: str | None) -> list[Section]:
         Section('conv_128', 'convolutions 32-64, dense 256, latent 16, batch 128', conv, _with_bfloat16(CONV)),
         Section('price', price.label, {'rows': 0, 'batch': 128, 'latent': 20}, (price,), -1),
         *_quality(quick, data_dir),
+        *populations.sections(quick),
     ]

@@ -14,6 +14,7 @@ from benchmarks import driver, machine, plan, table
 
 HERE = Path(__file__).parent
 SETTLE = 0.3  # seconds in which the threads of the one before stop spinning and fall asleep
+OURS = ('/ours', '/population', '/sequential')
 QUIET = 0.1  # the share of the cores in use at which a lap may start
 
 
@@ -71,7 +72,12 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cores', type=lambda s: [int(c) for c in s.split(',')], help='e.g. 2,3 (default: the first two)'
     )
-    parser.add_argument('--only', action='append', choices=plan.NAMES, help='this section (may be repeated)')
+    parser.add_argument(
+        '--only',
+        action='append',
+        choices=plan.NAMES,
+        help='this section; its figures replace its own of earlier results, the others stay (may be repeated)',
+    )
     parser.add_argument('--data-dir', help='prepared MNIST, for the quality of bfloat16 (default: the bundled digits)')
     parser.add_argument('--out', type=Path, help='folder for README.md and results/ (default: benchmarks/)')
     parser.add_argument(
@@ -89,6 +95,28 @@ def _told(argv: list[str]) -> str:
     return shlex.join(['python', '-m', 'benchmarks.run', *('DIR' if word in folders else word for word in argv)])
 
 
+def earlier(out: Path, results: dict) -> dict | None:
+    """What `out` holds of an earlier benchmark, to be merged with; it must be of this processor."""
+    path = out / 'results' / 'cpu.json'
+    if not path.exists():
+        return None
+    old = json.loads(path.read_text())
+    for what, found, here in (
+        ('processor', old['machine']['cpu'], results['machine']['cpu']),
+        ('size (--quick)', old['quick'], results['quick']),
+    ):
+        if found != here:
+            raise SystemExit(f'{path} is of another {what} ({found}, here {here}): give another --out')
+    return old
+
+
+def merged(old: dict, new: dict) -> dict:
+    """The old results with the new sections in place of theirs; these say that they were measured apart."""
+    apart = {'apart': {name: value for name, value in new.items() if name != 'sections'}}
+    sections = {**old['sections'], **{name: section | apart for name, section in new['sections'].items()}}
+    return {**old, 'sections': {name: sections[name] for name in plan.NAMES if name in sections}}
+
+
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     cores = machine.pin(2, args.cores)
@@ -102,24 +130,26 @@ def main(argv: list[str] | None = None) -> int:
         'load_before': load,
         'sections': {},
     }
+    out = args.out or (None if args.quick else HERE)
+    old = earlier(out, results) if args.only and out is not None else None
     for section in plan.sections(args.quick, args.data_dir):
-        if args.only and section.name not in args.only:
+        if args.only and not {section.name, section.group} & set(args.only):
             continue
         say(f'{section.title}')
         laps = section.laps if section.laps is not None else args.laps or (2 if args.quick else 5)
         found = measured(section.contestants, section.task, laps, cores, section.limit, args.patience, say)
         results['sections'][section.name] = {'title': section.title, 'task': section.task, 'contestants': found}
     results |= {'load_after': os.getloadavg(), 'minutes': (time.monotonic() - began) / 60}
+    failed = [f'{s}/{c}' for s, d in results['sections'].items() for c, r in d['contestants'].items() if 'failed' in r]
+    results = merged(old, results) if old is not None else results
     text = table.markdown(results)
     print(text)
-    out = args.out or (None if args.quick or args.only else HERE)
     if out is not None:
         (out / 'results').mkdir(parents=True, exist_ok=True)
         (out / 'results' / 'cpu.json').write_text(json.dumps(results, indent=1) + '\n')
         (out / 'README.md').write_text(text)
         say(f'written: {out / "README.md"} and {out / "results" / "cpu.json"}')
-    failed = [f'{s}/{c}' for s, d in results['sections'].items() for c, r in d['contestants'].items() if 'failed' in r]
-    return 1 if any('/ours' in name for name in failed) else 0
+    return 1 if any(name.endswith(OURS) for name in failed) else 0
 
 
 if __name__ == '__main__':

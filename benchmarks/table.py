@@ -4,6 +4,8 @@ import json
 import statistics
 from pathlib import Path
 
+from benchmarks import populations
+
 HERE = Path(__file__).parent
 # what was promised: (section, peer, its seconds over ours)
 PROMISED = (
@@ -62,6 +64,7 @@ def markdown(results: dict) -> str:
         f'- {m["cpu"]}; cores {m["cores_used"]} of {m["cores_of_the_machine"]}; load average {load}',
         f'- {m["system"]}, Python {m["python"]}, {versions}',
         *_gemm(sections),
+        *_apart(sections),
         '',
         *(['**A smoke run on small data: its figures mean nothing.**', ''] if results['quick'] else []),
         FAIRNESS,
@@ -70,7 +73,22 @@ def markdown(results: dict) -> str:
     for name, section in sections.items():
         if name.startswith(('mlp', 'conv')):
             lines += _timings(section)
-    return '\n'.join([*lines, *_price(sections), *_quality(sections)]).rstrip() + '\n'
+    lines += [*_price(sections), *_quality(sections), *populations.markdown(sections, QUIET)]
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+def _apart(sections: dict) -> list[str]:
+    """Which sections are of another run of the benchmark than the rest."""
+    runs: dict[str, tuple[dict, list[str]]] = {}
+    for name, section in sections.items():
+        if apart := section.get('apart'):
+            runs.setdefault(apart['date'], (apart, []))[1].append(name)
+    return [
+        f'- measured apart: {", ".join(names) if len(names) < 4 else names[0] + " to " + names[-1]}; '
+        f'`{run["command"]}`, {date}, {run["minutes"]:.1f} minutes, load average before {run["load_before"][0]:.2f}, '
+        f'after {run["load_after"][0]:.2f}'
+        for date, (run, names) in runs.items()
+    ]
 
 
 def _gemm(sections: dict) -> list[str]:

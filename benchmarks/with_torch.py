@@ -10,10 +10,10 @@ torch.set_num_threads(2)
 
 
 class Mlp(nn.Module):
-    def __init__(self, latent: int) -> None:
+    def __init__(self, latent: int, hidden: int = 500) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, 500), nn.ReLU(), nn.Linear(500, 784))
+        self.encoder = nn.Sequential(nn.Linear(784, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent))
+        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, 784))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(x)
@@ -28,18 +28,20 @@ class Conv(nn.Module):
     Dense layers see the pixels as NHWC, which is how channels_last keeps them: nothing is copied.
     """
 
-    def __init__(self, latent: int) -> None:
+    def __init__(self, latent: int, channels: tuple[int, int] = (32, 64), dense: int = 256) -> None:
         super().__init__()
-        self.down = nn.Sequential(nn.Conv2d(1, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.ReLU())
-        self.encoder = nn.Sequential(nn.Linear(7 * 7 * 64, 256), nn.ReLU(), nn.Linear(256, 2 * latent))
-        self.decoder = nn.Sequential(nn.Linear(latent, 256), nn.ReLU(), nn.Linear(256, 7 * 7 * 64), nn.ReLU())
-        self.up = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(32, 1, 4, 2, 1))
+        c, d = channels
+        self.d, flat = d, 7 * 7 * d
+        self.down = nn.Sequential(nn.Conv2d(1, c, 3, 2, 1), nn.ReLU(), nn.Conv2d(c, d, 3, 2, 1), nn.ReLU())
+        self.encoder = nn.Sequential(nn.Linear(flat, dense), nn.ReLU(), nn.Linear(dense, 2 * latent))
+        self.decoder = nn.Sequential(nn.Linear(latent, dense), nn.ReLU(), nn.Linear(dense, flat), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(d, c, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(c, 1, 4, 2, 1))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.encoder(self.down(x.view(-1, 1, 28, 28)).permute(0, 2, 3, 1).flatten(1))
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.up(self.decoder(z).view(-1, 7, 7, 64).permute(0, 3, 1, 2)).flatten(1)
+        return self.up(self.decoder(z).view(-1, 7, 7, self.d).permute(0, 3, 1, 2)).flatten(1)
 
 
 def _train(net: nn.Module, task: Task, lap) -> None:
@@ -49,7 +51,7 @@ def _train(net: nn.Module, task: Task, lap) -> None:
     grey = torch.from_numpy(pixels(task.rows)).view(task.rows, -1).float().div_(255)
     fixed = torch.bernoulli(grey)
     optimizer = torch.optim.Adam(net.parameters(), lr=task.lr, fused=True)
-    steps = task.rows // task.batch
+    steps, epochs = task.rows // task.batch, task.options.get('epochs', 1)
 
     def batch(rows: Tensor) -> Tensor:
         if task.options['binarization'] == 'fixed':
@@ -59,8 +61,9 @@ def _train(net: nn.Module, task: Task, lap) -> None:
     facts = {'parameters': sum(p.numel() for p in net.parameters())}
     while True:
         lap(**facts)
-        total, order = torch.zeros(()), torch.randperm(task.rows)
-        for rows in order[: steps * task.batch].split(task.batch):
+        total = torch.zeros(())
+        order = torch.cat([torch.randperm(task.rows)[: steps * task.batch] for _ in range(epochs)])
+        for rows in order.split(task.batch):
             x = batch(rows)
             mean, log_var = net.encode(x).chunk(2, -1)
             z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
@@ -71,17 +74,17 @@ def _train(net: nn.Module, task: Task, lap) -> None:
             loss.backward()
             optimizer.step()
             total += loss.detach()
-        facts = {'loss': float(total) / steps}
+        facts = {'loss': float(total) / steps / epochs}
 
 
 def mlp(task: Task, lap) -> None:
-    """784-500-latent-500-784."""
-    _train(Mlp(task.latent), task, lap)
+    """784-500-latent-500-784, or with the `sizes` of the options."""
+    _train(Mlp(task.latent, *task.options.get('sizes', ())), task, lap)
 
 
 def conv(task: Task, lap) -> None:
-    """Convolutions 32-64, dense 256, in channels_last."""
-    _train(Conv(task.latent).to(memory_format=torch.channels_last), task, lap)
+    """Convolutions 32-64, dense 256, or with the `sizes` of the options, in channels_last."""
+    _train(Conv(task.latent, *task.options.get('sizes', ())).to(memory_format=torch.channels_last), task, lap)
 
 
 def gemm(task: Task, lap) -> None:

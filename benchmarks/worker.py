@@ -1,12 +1,14 @@
 """One contestant in a process of its own: `python -m benchmarks.worker MODULE FUNCTION TASK`.
 
 A contestant is `function(task, lap)`. It prepares, and calls `lap(**facts)` before every epoch: that call ends the
-epoch before, answers with its seconds and the facts, and sleeps until the driver wants the next one.
+epoch before, answers with its seconds, the most memory it has held and the facts, and sleeps until the driver wants the
+next one.
 """
 
 import importlib
 import json
 import os
+import resource
 import sys
 import time
 
@@ -25,7 +27,8 @@ def main() -> None:
         spent = {}
         if started is not None:
             spent = {'seconds': time.perf_counter() - started[0], 'cpu': time.process_time() - started[1]}
-        answers.write(json.dumps({**spent, **facts}) + '\n')
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # of Linux, in KiB
+        answers.write(json.dumps({**spent, 'peak_mib': peak, **facts}) + '\n')
         if not sys.stdin.readline():
             os._exit(0)
         started = time.perf_counter(), time.process_time()

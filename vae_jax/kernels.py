@@ -47,8 +47,9 @@ def binarize(key: Array, x: Array, levels: int) -> Array:
     saturated one off once in 256, about a nat an image.
     """
     words = threefry_bits(key, (x.size + 1) // 2)
-    u = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size].reshape(x.shape)
-    return (u.astype(jnp.uint32) * (levels - 1) < x.astype(jnp.uint32) * 65536).astype(jnp.float32)
+    u = lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
+    on = u.astype(jnp.uint32) * (levels - 1) < x.reshape(-1).astype(jnp.uint32) * 65536
+    return on.astype(jnp.float32).reshape(x.shape)
 
 
 @jax.custom_jvp

@@ -25,7 +25,7 @@ from vae_jax.training.steps import last, shapes, take_steps
 from vae_jax.training.trainer import State, Trainer
 
 _VALIDATE = 0x5A11D  # stream of the validation's key
-_SAVING = 25  # a save that takes s seconds is followed by 25 s of training: large populations are slow to write
+_SAVING = 50  # a save that takes s seconds is followed by 50 s of training: large populations are slow to write
 _PATIENCE_S = 5.0  # a signal waits for the end of a chunk; so slow steps make shorter ones
 
 

@@ -55,20 +55,21 @@ def each(hyper: Any, key: Array) -> Any:
     return type(hyper)(**{name: leaf(name, value) for name, value in hyper._asdict().items()})
 
 
+@partial(jax.jit, static_argnames=('crew', 'batch'))
 def begin(crew: Population, shared: Shared, orders: Array, hyper: Any, key: Array, batch: int) -> State:
     """State of every member before its first step, which sees the first of these orders [..., epochs, rows]."""
-    return jax.jit(crew.way.over(partial(_start, crew.member, batch)))((key, hyper, orders), shared.split)
 
+    def start(member: tuple[Array, Any, Array], split: Split) -> State:
+        key, hyper, orders = member
+        return crew.member.init(key, first_batch(split, orders[0], key, batch), hyper)
 
-def _start(trainer: Trainer, batch: int, member: tuple[Array, Any, Array], split: Split) -> State:
-    key, hyper, orders = member
-    return trainer.init(key, first_batch(split, orders[0], key, batch), hyper)
+    return crew.way.over(start)((key, hyper, orders), shared.split)
 
 
 def better(mask: np.ndarray, new: Any, old: Any) -> Any:
     """new where mask, else old: of a whole run, or of each member [n] (of members that fill devices, old)."""
-    if not mask.ndim:
-        return new if mask else old
+    if not mask.ndim or not np.any(mask):
+        return new if np.any(mask) else old
     return _select(jnp.asarray(np.pad(mask, (0, len(jax.tree.leaves(old)[0]) - len(mask)))), new, old)
 
 
