@@ -11,7 +11,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.vae
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest -m 'not slow and not browser'
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'
 	@echo 'not run here: make test-slow (minutes), make test-browser (needs chromium: apt-get install chromium)'
 
 lint: $(VENV)/installed
