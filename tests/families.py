@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from vae_jax import distributions as d
 
@@ -52,6 +53,14 @@ CASES = {
     'VonMisesFisher': Case(d.VonMisesFisher, TWO),
     'PowerSpherical': Case(d.PowerSpherical, TWO),
 }
+
+# seconds to compile each; what is theirs alone is tested beside the rest in the quick files
+_SLOW = {'NegativeBinomial', 'zero_inflated(Poisson)', 'beta_binomial', 'logistic_mixture', 'columns', 'PowerSpherical'}
+
+
+def names(keep=lambda name: True):
+    """The names of the list for parametrize, the slow ones marked."""
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n in _SLOW)) for n in CASES if keep(n)]
 
 
 def quick_jit(f):

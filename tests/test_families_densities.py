@@ -162,6 +162,12 @@ def test_a_mixture_of_logistics_is_the_mixture_of_its_logistics():
         np.testing.assert_allclose(each.log_prob(jnp.array(x)), whole.log_prob(jnp.array(x)), rtol=1e-6)
 
 
+def test_the_logistics_of_a_mixture_start_apart_and_so_learn_apart():
+    family = d.logistic_mixture(256, 4)
+    grad = quick_jit(jax.grad(lambda f: family.from_features(f).log_prob(jnp.array(0.2))))(jnp.zeros(12))
+    assert len(set(np.round(np.asarray(grad[:4]), 5))) == 4
+
+
 def test_counts_are_scipys(x64):
     x, rate, shape = grid([0.0, 1.0, 7.0, 300.0, 20_000.0], [1e-3, 1.0, 250.0, 2e4], [1e-3, 0.7, 30.0, 1e5])
     value = d.Poisson(*f64(np.log(rate))).each(jnp.asarray(x))

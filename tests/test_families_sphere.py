@@ -37,7 +37,7 @@ def unit(dims, seed=0):
     return v / np.linalg.norm(v)
 
 
-@pytest.mark.parametrize('dims', DIMS)
+@pytest.mark.parametrize('dims', [2, 64, 512, *(pytest.param(d, marks=pytest.mark.slow) for d in (3, 10))])
 def test_normalizers_and_their_slopes_are_exact_in_both_precisions(dims):
     expected = np.array([log_mean_of('vmf', k, dims) for k in KAPPAS])
     steps = KAPPAS * 1e-3
@@ -181,6 +181,7 @@ def test_kl_is_the_mean_of_log_ratios_and_others_are_refused(name):
     assert q.support == p.support != d.Normal.support
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', FAMILIES)
 def test_the_direction_learns_by_exact_pathwise_gradients(name):
     """E[f(x)], f quadratic, at d = 2 and 3 where reflections and projections go wrong most easily."""
