@@ -113,8 +113,9 @@ def reporter(model: Any, data: Any, command: str, notes: Sequence[str] = ()) -> 
             arrays['interpolations'] = vj.interpolate(model, params, xs[:half], xs[half : 2 * half])
         if 'label' in codes:
             arrays['labels'] = codes['label']
-        arrays['rate_per_dim'] = evaluation.rate_per_dim(codes)
-        if codes['mean'].shape[1] == 2:
+        if 'log_std' in codes and isinstance(jax.eval_shape(model.prior, params), vj.distributions.Normal):
+            arrays['rate_per_dim'] = evaluation.rate_per_dim(codes)
+        if evaluation.has_manifold(model, params):
             arrays['manifold'] = evaluation.manifold(model, params)
         return report.run_report(
             directory,

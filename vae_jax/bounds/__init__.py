@@ -17,6 +17,7 @@ from vae_jax.bounds.elbo import (
     log_weight,
     log_weights,
     monte_carlo,
+    sampled_weight,
     sticking_the_landing,
 )
 from vae_jax.bounds.importance import ciwae, dreg, miwae, piwae, renyi
@@ -37,6 +38,7 @@ __all__ = [
     'monte_carlo',
     'piwae',
     'renyi',
+    'sampled_weight',
     'score_elbo',
     'sticking_the_landing',
     'vimco',

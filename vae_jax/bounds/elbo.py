@@ -44,8 +44,10 @@ def check_pathwise(q: Any) -> None:
 def elbo_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Terms:
     """-log p(x|z) at z ~ q(z|x), and KL(q(z|x) || p(z)) (Kingma & Welling 2013, eq. 3).
 
-    Raises Fault on a discrete q.
+    A model with `terms` of its own gives these instead. Raises Fault on a discrete q, and where `kl` has no formula.
     """
+    if model.terms is not None:
+        return Terms(*model.terms(params, key, x))
     q, p = model.encode(params, x), model.prior(params)
     check_pathwise(q)
     z, log_q = q.sample_and_log_prob(key)
@@ -77,6 +79,12 @@ def log_weight(model: Model, params: Any, q: Any, z: Any, x: Any, density: Any =
     return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - log_q
 
 
+def sampled_weight(model: Model, params: Any, q: Any, key: Array, x: Any) -> Array:
+    """log w at one z ~ q, whose density comes with the sample: a flow need not be inverted for it."""
+    z, log_q = q.sample_and_log_prob(key)
+    return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - log_q
+
+
 def check_samples(k: int) -> None:
     """Raises Fault on k < 1."""
     if k < 1:
@@ -87,8 +95,7 @@ def log_weights(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
     """log w [k] at k samples of q(z|x). Raises Fault on k < 1."""
     check_samples(k)
     q = model.encode(params, x)
-    zs = vmap(q.sample)(random.split(key, k))
-    return vmap(lambda z: log_weight(model, params, q, z, x))(zs)
+    return vmap(lambda key: sampled_weight(model, params, q, key, x))(random.split(key, k))
 
 
 def iwae(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:

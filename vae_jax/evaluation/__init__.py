@@ -5,7 +5,9 @@ examples, so a ragged last block weighs what it should. Example i is always seen
 """
 
 from vae_jax.evaluation.codes import (
+    active_units,
     encode,
+    has_manifold,
     interpolate,
     manifold,
     rate_per_dim,
@@ -20,8 +22,10 @@ __all__ = [
     'ELBO',
     'NLL',
     'Estimate',
+    'active_units',
     'elbo_estimate',
     'encode',
+    'has_manifold',
     'interpolate',
     'log_cell',
     'log_p_streamed',

@@ -8,9 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, random, vmap
 
+from vae_jax.distributions import Normal
 from vae_jax.errors import Fault
 from vae_jax.evaluation.streaming import ROWS, Rows, over, viewed
 from vae_jax.models import Model
+
+
+def _flat(z: Any) -> Array:
+    """The numbers of z, any pytree, as one vector [d]."""
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(z)])
 
 
 @cache
@@ -20,7 +26,8 @@ def _code_rows(model: Model) -> Rows:
 
         def one(row: Array) -> dict[str, Array]:
             q = model.encode(params, viewed(split, key, row)[0])
-            return {'mean': q.mean, 'log_std': q.log_std}
+            scales = {'log_std': _flat(q.log_std)} if hasattr(q, 'log_std') else {}
+            return {'mean': _flat(q.mean), **scales}
 
         return vmap(one)(rows)
 
@@ -30,7 +37,10 @@ def _code_rows(model: Model) -> Rows:
 def encode(
     model: Model, params: Any, split: Any, key: Array | None = None, quiet: bool = True
 ) -> dict[str, np.ndarray]:
-    """Codes of a split: mean and log_std [n, latent] of q(z|x), `index` [n], and the rows' other columns (labels)."""
+    """Codes of a split: mean [n, d] of q(z|x), `index` [n], and the rows' other columns (labels).
+
+    Where q has one (Gaussians, Laplace), its log_std [n, d] too. z of more than one axis or array is raveled to [d].
+    """
     key = random.key(0) if key is None else key
     size = min(len(split), ROWS) or 1
     codes = over(_code_rows(model), params, key, split, size, quiet, 'encoding')
@@ -42,6 +52,22 @@ def rate_per_dim(codes: dict[str, np.ndarray]) -> np.ndarray:
     """KL(q(z_i|x) || N(0, 1)) [latent] of Gaussian codes, mean over examples; nats. Near 0 the dimension is unused."""
     mean, log_std = codes['mean'].astype(np.float64), codes['log_std'].astype(np.float64)
     return np.mean(0.5 * (np.expm1(2 * log_std) + mean**2) - log_std, 0)
+
+
+def active_units(codes: dict[str, np.ndarray], threshold: float = 0.01) -> int:
+    """How many dimensions have a variance of E[z|x] over examples above `threshold` (Burda et al. 2015, section 5.1).
+
+    Raises Fault on fewer than two examples.
+    """
+    if len(codes['mean']) < 2:
+        raise Fault('a variance over examples needs two of them', 'encode a larger split')
+    return int(np.sum(np.var(codes['mean'].astype(np.float64), axis=0, ddof=1) > threshold))
+
+
+def has_manifold(model: Model, params: Any) -> bool:
+    """Whether z is two Gaussian numbers, so that `manifold` can draw it."""
+    p = jax.eval_shape(model.prior, params)
+    return isinstance(p, Normal) and p.mean.shape == (2,)
 
 
 @partial(jax.jit, static_argnames=('model', 'n'))
@@ -74,7 +100,8 @@ def interpolate(model: Model, params: Any, starts: Array, ends: Array, steps: in
 
     def one(a: Array, b: Array) -> Array:
         za, zb = model.encode(params, a).mean, model.encode(params, b).mean
-        return vmap(lambda t: model.decode(params, (1 - t) * za + t * zb).mean)(jnp.linspace(0, 1, steps))
+        between = lambda t: jax.tree.map(lambda a, b: (1 - t) * a + t * b, za, zb)
+        return vmap(lambda t: model.decode(params, between(t)).mean)(jnp.linspace(0, 1, steps))
 
     return vmap(one)(starts, ends)
 
@@ -83,10 +110,10 @@ def interpolate(model: Model, params: Any, starts: Array, ends: Array, steps: in
 def manifold(model: Model, params: Any, side: int = 15) -> Array:
     """E[x|z] on the [side, side] grid of standard normal quantiles of a two-dimensional latent: [side, side, *shape].
 
-    (Kingma & Welling 2013, figure 4.) Raises Fault where z has another size.
+    (Kingma & Welling 2013, figure 4.) Raises Fault where z is something else.
     """
-    z = jax.eval_shape(lambda: model.prior(params).sample(random.key(0)))
-    if z.shape != (2,):
-        raise Fault(f'the manifold needs a latent of 2, found {z.shape}', 'train with --latent 2')
+    if not has_manifold(model, params):
+        z = jax.tree.map(jnp.shape, jax.eval_shape(lambda: model.prior(params).sample(random.key(0))))
+        raise Fault(f'the manifold needs a Gaussian latent of 2, found {z}', 'train with --latent 2')
     ticks = jax.scipy.stats.norm.ppf((jnp.arange(side) + 0.5) / side)
     return vmap(lambda y: vmap(lambda x: model.decode(params, jnp.stack([x, -y])).mean)(ticks))(ticks)

@@ -116,13 +116,13 @@ def log_p_streamed(model: Model, params: Any, key: Array, x: Any, k: int, rows: 
     q, count = model.encode(params, x), -(-k // rows)
 
     def block(carry: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
-        zs = vmap(q.sample)(random.split(random.fold_in(key, i), rows))
-        log_w = vmap(lambda z: bounds.log_weight(model, params, q, z, x))(zs)
+        keys = random.split(random.fold_in(key, i), rows)
+        log_w = vmap(lambda key: bounds.sampled_weight(model, params, q, key, x))(keys)
         log_w = jnp.where(i * rows + jnp.arange(rows) < k, log_w, -jnp.inf)
         first, second = carry
         return (jnp.logaddexp(first, logsumexp(log_w)), jnp.logaddexp(second, logsumexp(2 * log_w))), None
 
-    dtype = jax.eval_shape(lambda: bounds.log_weight(model, params, q, q.sample(key), x)).dtype
+    dtype = jax.eval_shape(lambda: bounds.sampled_weight(model, params, q, key, x)).dtype
     start = (jnp.array(-jnp.inf, dtype), jnp.array(-jnp.inf, dtype))
     (first, second), _ = lax.scan(block, start, jnp.arange(count))
     return first - math.log(k), jnp.exp(2 * first - second)
