@@ -77,6 +77,46 @@ def test_devices_of_one_process_share_a_batch(lone, tmp_path):
         np.testing.assert_allclose(found[name], b, rtol=0, atol=1e-5)
 
 
+RUNS_AND_EXAMPLES = """
+    import re, sys, jax, numpy as np
+    import vae_jax as vj
+    vj.use_host_devices(4)
+    import jax.numpy as jnp
+    from jax import random
+    from tests import small
+    from tests.test_training import plain
+    from vae_jax import placement
+    from vae_jax.training import chunk
+    from vae_jax.training.population import Population, begin, each
+
+    way = placement.default(4, per_run=2)
+    assert way.devices == 4 and way.lanes == 2
+    trainer = vj.data_parallel(small.TRAINER, 2)
+    keys = jnp.stack([random.key(seed) for seed in (3, 4, 5)])
+    hyper = small.Hyper(lr=jnp.array([1e-3, 3e-3, 1e-2]))
+    run = vj.fit(vj.population(trainer, way), small.DATA, hyper, keys, steps=23, batch=16, quiet=True)
+    np.savez(sys.argv[1], *plain(run.params))
+
+    members, shared = placement.padded((keys, each(hyper, keys)), way), placement.shared(small.DATA.train, way)
+    orders = jnp.zeros((4, 1, 70), jnp.int32)
+    inputs = chunk.Shared(shared, jnp.int32(0), jnp.int32(0))
+    state = begin(Population(trainer, way), inputs, orders, members[1], members[0], 16)
+    member = chunk.Member(state, members[0], orders, jnp.full(4, 4, jnp.int32))
+    text = chunk.run_chunk.lower(trainer, way, 16, 4, member, inputs).compile().as_text()
+    groups = set(re.findall(r'replica_groups=(\\S+?),? ', text))
+    assert 'all-reduce' in text and groups <= {'[2,2]<=[4]', '{{0,1},{2,3}}'}, groups
+"""
+
+
+def test_runs_and_examples_on_a_grid_of_devices(tmp_path):
+    ended(started(RUNS_AND_EXAMPLES, tmp_path / 'params.npz'))
+    found = np.load(tmp_path / 'params.npz')
+    for i, (seed, lr) in enumerate([(3, 1e-3), (4, 3e-3), (5, 1e-2)]):
+        run = vj.fit(small.TRAINER, small.DATA, small.Hyper(lr=lr), random.key(seed), steps=23, batch=16, quiet=True)
+        for name, b in zip(found.files, plain(run.params), strict=True):
+            np.testing.assert_allclose(found[name][i], b, rtol=0, atol=1e-5)
+
+
 PROCESS = """
     import sys, numpy as np
     import vae_jax as vj

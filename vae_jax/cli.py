@@ -175,6 +175,8 @@ def _built(config: Any, build: Build) -> Experiment:
 def _divided(config: Any, build: Build) -> Experiment:
     """The experiment of a lone run; where devices are asked for, each has a part of every minibatch."""
     n = config.run.devices
+    if config.run.devices_per_run > 1:
+        raise Fault('--devices-per-run goes with a sweep', 'for one run use --devices: they share its batches')
     if n is None or n == 1:
         return _built(config, build)
     devices.prepare(n, n)

@@ -78,6 +78,8 @@ class RunFlags:
     """a file of one {flag: value} a line: these runs as one population, in one run directory"""
     devices: Annotated[int | None, Range(1), NO_EFFECT] = None
     """of a sweep: devices for its runs, None: all, of a CPU its cores; of one run: devices that share each batch"""
+    devices_per_run: Annotated[int, Range(1), NO_EFFECT] = 1
+    """of a sweep: devices that share each batch of a run"""
     launcher: Annotated[Literal['local', 'ray', 'slurm'], NO_EFFECT] = 'local'
     """who runs the tasks of a sweep"""
     ray_address: Annotated[str | None, NO_EFFECT] = None

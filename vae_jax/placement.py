@@ -21,14 +21,14 @@ from jax.sharding import PartitionSpec as P
 
 from vae_jax.errors import ENVIRONMENT, Fault
 
-AXIS = 'run'
+AXIS, PART = 'run', 'example'
 Over = Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], Any]]
 
 
 class Way(NamedTuple):
     """over(f)(members [n, ...], shared) -> results [n, ...], on the devices of the mesh (None: where the arrays are).
 
-    n must be a multiple of the number of devices.
+    n must be a multiple of `lanes`, the number of members that run at once on devices of their own.
     """
 
     over: Over
@@ -37,6 +37,10 @@ class Way(NamedTuple):
     @property
     def devices(self) -> int:
         return 1 if self.mesh is None else self.mesh.size
+
+    @property
+    def lanes(self) -> int:
+        return 1 if self.mesh is None else self.mesh.shape[AXIS]
 
 
 def _alone(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -61,21 +65,23 @@ together = Way(_together)
 """All members at once, by vmap."""
 
 
-def spread(inner: Way, devices: Sequence[Any]) -> Way:
+def spread(inner: Way, devices: Sequence[Any], per_run: int = 1) -> Way:
     """Each device runs its share of the members in its own way; devices never wait for each other.
 
-    shard_map, as a loop's condition would otherwise be an exchange between devices at every step; unchecked, as its
-    checks would sum the gradients of members that have nothing to do with each other.
+    Of every `per_run` devices that run a share together, each has a part of each batch, where the trainer is
+    `data_parallel`. shard_map, as a loop's condition would otherwise be an exchange between devices at every step;
+    unchecked, as its checks would sum the gradients of members that have nothing to do with each other.
     """
-    return _spread(inner.over, tuple(devices))
+    return _spread(inner.over, tuple(devices), per_run)
 
 
 @functools.cache
-def _spread(inner: Over, devices: tuple[Any, ...]) -> Way:
-    mesh = Mesh(np.array(devices), (AXIS,))
+def _spread(inner: Over, devices: tuple[Any, ...], per_run: int) -> Way:
+    mesh = Mesh(np.array(devices).reshape(-1, per_run), (AXIS, PART))
+    options: Any = {'in_specs': (P(AXIS), P()), 'out_specs': P(AXIS), 'axis_names': {AXIS}, 'check_vma': False}
 
     def over(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        return jax.shard_map(inner(f), mesh=mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)
+        return jax.shard_map(inner(f), mesh=mesh, **options)
 
     return Way(over, mesh)
 
@@ -90,14 +96,17 @@ def chosen(devices: int | None = None) -> list[Any]:
     return there[:devices]
 
 
-def default(devices: int | None = None) -> Way:
+def default(devices: int | None = None, per_run: int = 1) -> Way:
     """The way of this machine: in turn on CPU devices, together on others, spread where there are several of them.
 
-    `devices` (default: all) is how many to use. Raises Fault where there are fewer.
+    `devices` (default: all) is how many to use, `per_run` how many share each batch of a run (see `spread`). Raises
+    Fault where there are fewer, or where one does not divide the other.
     """
     found = chosen(devices)
+    if per_run < 1 or len(found) % per_run:
+        raise Fault(f'{len(found)} devices cannot be had {per_run} a run', 'use a divisor of the number of devices')
     inner = in_turn if found[0].platform == 'cpu' else together
-    return inner if len(found) == 1 else spread(inner, found)
+    return inner if len(found) == 1 else spread(inner, found, per_run)
 
 
 def cores() -> int:
@@ -136,7 +145,7 @@ def padded(tree: Any, way: Way, fill: Any = None) -> Any:
     """The members [n, ...] with others behind them (the first again, or `fill`) until all devices have as many."""
     if way.mesh is None:
         return tree
-    missing = -len(jax.tree.leaves(tree)[0]) % way.devices
+    missing = -len(jax.tree.leaves(tree)[0]) % way.lanes
     more = lambda a: [a[:1] if fill is None else jnp.full_like(a[:1], fill)] * missing
     full = jax.tree.map(lambda a: jnp.concatenate([a, *more(a)]) if missing else a, tree)
     return jax.device_put(full, NamedSharding(way.mesh, P(AXIS)))

@@ -49,12 +49,12 @@ def refuse_another(path: Path, config: Any) -> None:
 
 def planned(path: Path, made: Sequence[Group], how: task.How) -> dict[str, Any]:
     """The tasks of a sweep, each with its own sizes: one compilation each, one after the other on the same devices."""
-    asked = made[0].config.run.devices
-    devices.prepare(asked, max(len(group.points) for group in made))
+    asked, per_run = made[0].config.run.devices, made[0].config.run.devices_per_run
+    devices.prepare(asked, max(len(group.points) for group in made), per_run)
     tasks = []
     for group in made:
         experiment, n = how.built(group.config), len(group.points)
-        on = devices.way(asked, n).devices
+        on = devices.way(asked, n, per_run).devices
         sized = sizes(experiment, task.check(group, experiment), n, on)
         shared = {flag: group.points[0][flag] for flag in flags(group.points) if len(_values(group, flag)) == 1}
         tasks.append({'flags': shared, 'runs': n, 'devices': on, 'finished': _is_finished(path, group), **sized})

@@ -17,7 +17,8 @@ from vae_jax.sweeps.points import Group, Point, Task
 from vae_jax.sweeps.task import How
 from vae_jax.sweeps.watching import nobody, watched
 
-_PASSED = ('data_dir', 'max_time', 'devices', 'tracker')  # flags that change no result, and yet a task
+# flags that change no result, and yet a task
+_PASSED = ('data_dir', 'max_time', 'devices', 'devices_per_run', 'tracker')
 Launch = Callable[[Sequence[Task]], None]
 """launch(tasks) returns when all have ended with a result or a stop, and raises Fault where one has neither."""
 
@@ -76,9 +77,10 @@ def _prepared(made: Sequence[Group], how: How, is_new: bool) -> Experiment | Non
     The experiment, where there is but one.
     """
     built = None
-    devices.prepare(made[0].config.run.devices, max(len(group.points) for group in made))
+    asked = made[0].config.run
+    devices.prepare(asked.devices, max(len(group.points) for group in made), asked.devices_per_run)
     for group in made if is_new else made[:1]:
-        devices.way(group.config.run.devices, len(group.points))
+        devices.way(asked.devices, len(group.points), asked.devices_per_run)
         if is_new or len(made) == 1:
             built = how.built(group.config)
             task.check(group, built)

@@ -109,7 +109,9 @@ def _entries(
         told = {'status': 'diverged', 'diverged_step': lost[i]}
         files.write_json(file_of(i), {'run': i, **group.points[i], **told})
     left = [i for i in missing if lost[i] == -1]
-    size = 1 if experiment.evaluate_some is None else devices.together(group.config.run.devices, len(group.points))
+    asked, size = group.config.run, 1
+    if experiment.evaluate_some is not None:
+        size = devices.together(asked.devices, len(group.points), asked.devices_per_run)
     for some in (left[at : at + size] for at in range(0, len(left), size)):
         if (code := how.stop()) is not None:
             raise Stopped(code, experiment.steps)
@@ -135,7 +137,11 @@ def _trained(
 
     check(group, experiment)
     asked, n = group.config.run, len(group.points)
-    population = training.population(experiment.trainer, devices.way(asked.devices, n))
+    way = devices.way(asked.devices, n, asked.devices_per_run)
+    trainer = experiment.trainer
+    if asked.devices_per_run > 1:
+        trainer = training.data_parallel(trainer, asked.devices_per_run)
+    population = training.population(trainer, way)
 
     def both(rows: list[dict[str, Any]]) -> None:
         watch.rows(rows)
