@@ -1,13 +1,39 @@
 """What every VAE experiment does when trained: evaluate on the test split, draw the report, print a summary."""
 
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from vae_jax.errors import Fault
 
 Told = tuple[dict[str, Any], dict[str, Any]]
 
 
-def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Callable[[Any, Any, bool], Any]:
+def kl_of(model: Any, x: Any) -> Any:
+    """How KL(q || p) is had: by formula where the pair of families has one, else at the sample."""
+    import jax
+
+    from vae_jax import bounds
+
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+
+    def exact(params: Any, x: Any) -> Any:
+        q = model.encode(params, x)
+        return bounds.closed_form(q, model.prior(params), None, None)
+
+    try:
+        jax.eval_shape(exact, params, x)
+    except Fault as fault:
+        if 'closed form' not in fault.what:
+            raise
+        return bounds.monte_carlo
+    return bounds.closed_form
+
+
+def evaluator(
+    model: Any, data: Any, k: int, notes: Sequence[str] = (), kl: Any = None
+) -> Callable[[Any, Any, bool], Any]:
     """evaluate(params, key, quiet) -> (result, arrays of one row an example): test ELBO with its halves, NLL.
 
     Of members of a population, params [m, ...] and keys [m], a list of m of these.
@@ -19,14 +45,23 @@ def evaluator(model: Any, data: Any, k: int, notes: Sequence[str] = ()) -> Calla
         import vae_jax as vj
 
         elbo_key, nll_key = jax.random.split(key) if not key.ndim else jax.vmap(jax.random.split, out_axes=1)(key)
-        bound = vj.elbo_estimate(model, params, data.test, elbo_key)
+        bound = vj.elbo_estimate(model, params, data.test, elbo_key, kl=kl or vj.closed_form)
         nll = vj.nll(model, params, data.test, nll_key, k=k, quiet=quiet)
-        return _told(bound, nll, notes) if not key.ndim else [_told(*found, notes) for found in zip(bound, nll)]
+        if not key.ndim:
+            return _told(bound, nll, active(params), notes)
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(key.size)]
+        return [_told(*found, notes) for found in zip(bound, nll, map(active, each))]
+
+    def active(params: Any) -> int | None:
+        import vae_jax as vj
+        from vae_jax import evaluation
+
+        return evaluation.active_units(vj.encode(model, params, data.test)) if len(data.test) > 1 else None
 
     return evaluate
 
 
-def validator(model: Any, data: Any) -> Callable[[Any, Any], dict[str, Any]]:
+def validator(model: Any, data: Any, kl: Any = None) -> Callable[[Any, Any], dict[str, Any]]:
     """validate(params, key) -> loss (-ELBO), rate and distortion of the validation split, [m] of m members."""
 
     def validate(params: Any, key: Any) -> dict[str, Any]:
@@ -34,7 +69,7 @@ def validator(model: Any, data: Any) -> Callable[[Any, Any], dict[str, Any]]:
 
         import vae_jax as vj
 
-        found = vj.elbo_estimate(model, params, data.validation, key)
+        found = vj.elbo_estimate(model, params, data.validation, key, kl=kl or vj.closed_form)
         each = found if key.ndim else [found]
         told = {
             'loss': np.array([-one.elbo.mean for one in each]),
@@ -46,7 +81,7 @@ def validator(model: Any, data: Any) -> Callable[[Any, Any], dict[str, Any]]:
     return validate
 
 
-def _told(bound: Any, nll: Any, notes: Sequence[str]) -> Told:
+def _told(bound: Any, nll: Any, active: int | None, notes: Sequence[str]) -> Told:
     import numpy as np
 
     result: dict[str, Any] = {}
@@ -59,7 +94,8 @@ def _told(bound: Any, nll: Any, notes: Sequence[str]) -> Told:
             f'test_{name}_bits_per_dim_se': estimate.bits_per_dim_se,
         }
     n = len(nll.effective)
-    result |= {'k': nll.k, 'effective_samples': float(np.median(nll.effective)), 'test_examples': n}
+    result |= {'active_units': active, 'k': nll.k, 'effective_samples': float(np.median(nll.effective))}
+    result |= {'test_examples': n}
     examples = {'index': np.arange(n), 'effective_samples': nll.effective}
     examples |= {name: estimate.values for name, estimate in estimates.items()}
     return result | ({'notes': list(notes)} if notes else {}), examples
@@ -146,3 +182,11 @@ def summary(result: Mapping[str, Any]) -> str:
         for name, title in titles.items()
     ]
     return '\n'.join([*lines, *result.get('notes', [])])
+
+
+def story(name: str, flags: str) -> NoReturn:
+    """The general experiment under these flags and those of the command line, the later ones of which count."""
+    from experiments import vae
+    from vae_jax import cli
+
+    cli.main(vae.Config, vae.build, name=name, version=vae.VERSION, argv=[*flags.split(), *sys.argv[1:]])

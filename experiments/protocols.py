@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments import studies
+
 HERE = Path(__file__).parent
 
 
@@ -59,8 +61,15 @@ with evaluation and report, a seed, in seconds.
 
 """
 
+STUDIES = """## Studies
 
-def _machine() -> str:
+Sweeps over seeds, stored by `python -m experiments.studies NAME RUN ...`. Values are means over seeds +- half of their
+95 % t interval, rows ordered by the first metric; the last column is the difference to the first row, paired by seed,
+with its 95 % interval, not corrected for the number of comparisons.
+"""
+
+
+def machine() -> str:
     lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
     names = {line.partition(':')[2].strip() for line in lines if line.startswith('model name')}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
@@ -93,7 +102,7 @@ def run(name: str, data_dir: str | None, out: Path) -> None:
     document = {
         'command': f'python -m experiments.protocols {name}',
         'date': datetime.date.today().isoformat(),
-        'machine': _machine(),
+        'machine': machine(),
         'versions': {
             package: versions[package] for package in ('python', 'jax', 'flax', 'optax') if package in versions
         },
@@ -135,7 +144,8 @@ def table() -> str:
         details.append(
             f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
-    return INTRODUCTION + '\n'.join(lines) + '\n\n' + '\n\n'.join(details) + '\n'
+    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections()]
+    return '\n\n'.join(told) + '\n'
 
 
 def main() -> int:

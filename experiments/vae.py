@@ -1,17 +1,20 @@
-"""The general VAE: likelihood x posterior x networks x objective on any dataset, chosen by flags.
+"""The general VAE: likelihood x posterior x prior x networks x objective on any dataset, chosen by flags.
 
 Claim     One command trains a VAE, keeps the parameters of the lowest validation -ELBO, and states its test ELBO, rate,
           distortion and 5,000-sample importance estimate of -log p(x), each with its standard error.
 Command   python -m experiments.vae                                (digits: 1,797 real 8x8 images, no download)
           python -m experiments.vae --dataset mnist --network conv
+          python -m experiments.vae --posterior iaf --prior vampprior --objective dreg --k 8 --likelihood logistic
 Expected  see experiments/README.md for the digits default and for the MNIST protocols, with time and machine.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
+from experiments import choices
 from vae_jax.config import Range, RunFlags
-from vae_jax.errors import ENVIRONMENT, Fault
+from vae_jax.errors import Fault
 from vae_jax.experiment import Experiment
 
 VERSION = 1
@@ -22,6 +25,20 @@ class Hyper(NamedTuple):
     """learning rate"""
     beta: Annotated[float, Range(0)] = 1.0
     """weight of the rate; 1 is the ELBO"""
+    tc: Annotated[float, Range(0)] = 6.0
+    """beta_tc: weight of the total correlation; 1 is the ELBO"""
+    free: Annotated[float, Range(0)] = 0.5
+    """free_bits: nats that cost nothing, of an example, or of each dimension"""
+    gamma: Annotated[float, Range(0)] = 100.0
+    """capacity: weight of |rate - capacity|"""
+    capacity: Annotated[float, Range(0)] = 25.0
+    """capacity: the rate that is aimed at, nats"""
+    off: Annotated[float, Range(0)] = 10.0
+    """dip: weight of the covariances off the diagonal"""
+    on: Annotated[float, Range(0)] = 100.0
+    """dip: weight of the variances' distance from 1"""
+    mmd: Annotated[float, Range(0)] = 100.0
+    """mmd: weight of MMD^2 between the aggregate posterior and the prior; with --beta 0 it is a WAE"""
 
 
 @dataclass(frozen=True)
@@ -39,21 +56,94 @@ class Config:
     """auto: what the dataset is usually given"""
     validation: Annotated[int | None, Range(0)] = None
     """examples taken from the training split where the dataset has no validation split; None: the catalogue's number"""
-    network: Literal['mlp', 'conv', 'resnet'] = 'mlp'
+    network: Literal['mlp', 'gated', 'conv', 'resnet', 'transformer'] = 'mlp'
     latent: Annotated[int, Range(1)] = 16
     """dimensions of z"""
     hidden: tuple[Annotated[int, Range(1)], ...] = (256,)
-    """mlp: hidden layers of the encoder, reversed in the decoder; conv and resnet: the last is their dense layer"""
+    """mlp and gated: layers of the encoder, reversed in the decoder; conv and resnet: the last is their dense layer;
+    transformer: the width of each block"""
     channels: tuple[Annotated[int, Range(1)], ...] = (32, 64)
     """conv and resnet: channels of the encoder's halvings, reversed in the decoder"""
     activation: Literal['relu', 'tanh', 'gelu', 'silu'] = 'relu'
-    likelihood: Literal['auto', 'bernoulli', 'soft_bernoulli', 'normal', 'logistic'] = 'auto'
+    patch: Annotated[int, Range(1)] = 4
+    """transformer: the side of a patch of pixels"""
+    likelihood: Literal[
+        'auto',
+        'bernoulli',
+        'continuous_bernoulli',
+        'soft_bernoulli',
+        'normal',
+        'shared_normal',
+        'laplace',
+        'logistic',
+        'logistic_mixture',
+        'beta_binomial',
+        'categorical',
+    ] = 'auto'
     """auto: bernoulli for binary x, logistic (discretized) for grey pixels, normal for real numbers"""
-    objective: Literal['elbo', 'iwae'] = 'elbo'
+    posterior: Literal[
+        'normal',
+        'full_normal',
+        'laplace',
+        'planar',
+        'coupling',
+        'iaf',
+        'von_mises_fisher',
+        'power_spherical',
+        'gumbel_softmax',
+        'relaxed_bernoulli',
+        'straight_through',
+        'categorical',
+        'bernoulli',
+    ] = 'normal'
+    """q(z|x); the last two have no gradient through z: score, vimco, wake_sleep"""
+    prior: Literal['natural', 'mixture', 'vampprior', 'maf', 'coupling'] = 'natural'
+    """natural: N(0, I), or uniform on the sphere, bits or categories of the posterior"""
+    components: Annotated[int, Range(1)] = 50
+    """mixture, vampprior: how many"""
+    flow_layers: Annotated[int, Range(1)] = 2
+    """flows of a posterior or prior, one after the other"""
+    flow_hidden: tuple[Annotated[int, Range(1)], ...] = (64,)
+    """iaf, maf: hidden layers of each"""
+    categories: Annotated[int, Range(2)] = 10
+    """categorical posteriors: values of each of the --latent variables"""
+    temperature: Annotated[float, Range(above=0)] = 0.5
+    """gumbel_softmax, relaxed_bernoulli"""
+    objective: Literal[
+        'elbo',
+        'sticking_the_landing',
+        'iwae',
+        'dreg',
+        'miwae',
+        'piwae',
+        'ciwae',
+        'renyi',
+        'score',
+        'vimco',
+        'wake_sleep',
+        'reweighted_wake_sleep',
+        'capacity',
+        'free_bits',
+        'free_bits_each',
+        'free_bits_mean',
+        'beta_tc',
+        'beta_tc_stratified',
+        'dip',
+        'dip_samples',
+        'mmd',
+    ] = 'elbo'
     k: Annotated[int, Range(1)] = 1
-    """samples of z: averaged by elbo, importance weighted by iwae"""
+    """samples of z: averaged by elbo, weighted by iwae and its kin"""
+    m: Annotated[int, Range(1)] = 8
+    """miwae, piwae: groups of k samples"""
+    share: Annotated[float, Range(0, 1)] = 0.05
+    """ciwae: weight of the ELBO beside IWAE"""
+    alpha: Annotated[float, Range(0)] = 0.5
+    """renyi: 0 is iwae, 1 the ELBO"""
     warmup: Annotated[int, Range(0)] = 0
     """epochs over which beta rises from 0"""
+    warmup_shape: Literal['linear', 'cosine', 'sigmoid', 'cyclic'] = 'linear'
+    """cyclic: four times in the run, each with a linear warm-up over its first half; no --warmup needed"""
     optimizer: Literal['adam', 'adam_iwae', 'adamw', 'adagrad', 'rmsprop', 'sgd'] = 'adam'
     schedule: Literal['constant', 'cosine', 'falling'] = 'constant'
     """of lr, over the whole run; falling: the eight stages of the IWAE paper"""
@@ -94,8 +184,18 @@ class Config:
         """Raises Fault for flags that exclude each other, or would change nothing."""
         if self.epochs is not None and self.steps is not None:
             raise Fault('--epochs and --steps were both given', 'give one of them')
-        if self.objective == 'iwae' and (self.hyper.beta != 1 or self.warmup):
-            raise Fault('--beta and --warmup weigh the rate, and the IWAE bound has none', 'use --objective elbo')
+        choices.check_hyper(self)
+        if self.objective in ('score', 'vimco') and self.k < 2:
+            raise Fault(
+                f'--objective {self.objective} compares samples with each other, and --k is {self.k}', 'use --k 8'
+            )
+        if choices.OBJECTIVES[self.objective].pathwise and self.posterior in ('categorical', 'bernoulli'):
+            found = (
+                f'--objective {self.objective} needs the gradient of samples, and --posterior {self.posterior} has none'
+            )
+            raise Fault(found, 'use --objective vimco --k 8, or --posterior gumbel_softmax or straight_through')
+        if self.accumulate > 1 and not choices.OBJECTIVES[self.objective].splits:
+            raise Fault(f'--accumulate splits a batch, which --objective {self.objective} needs whole', 'leave it out')
         idle = {
             '--parts': bool(self.parts) and self.warm_start is None,
             '--patience': self.patience is not None and self.select == 'last',
@@ -109,87 +209,8 @@ class Config:
                 )
 
 
-def load_data(config: Config) -> Any:
-    """The data of a configuration; under --smoke a few hundred examples, generated where the dataset is not there."""
-    from vae_jax import data as data_module
-
-    chosen = {'binarization': config.binarization, 'validation': config.validation}
-    options: dict[str, Any] = {name: value for name, value in chosen.items() if value not in ('auto', None)}
-    if config.data is not None:
-        read = {'device': data_module.from_path, 'disk': data_module.from_disk}[config.rows]
-        data = read(config.data, **options)
-    else:
-        try:
-            data = data_module.load(config.dataset, data_dir=config.run.data_dir, **options)
-        except Fault as fault:
-            if not config.run.smoke or fault.code != ENVIRONMENT:
-                raise
-            data = data_module.stand_in(config.dataset, binarization=options.get('binarization'))
-    return data_module.first(data, 256) if config.run.smoke else data
-
-
-def likelihood_of(config: Config, data: Any) -> tuple[Any, Any]:
-    """(family of p(x|z), the data as it wants them): dequantized where pixels are to be real numbers."""
-    import vae_jax as vj
-    from experiments import common
-    from vae_jax.distributions import discretized_logistic
-
-    binary = data.train.levels == 2 or data.binarization != 'none'
-    by_data = 'bernoulli' if binary else 'normal' if data.train.levels is None else 'logistic'
-    name = by_data if config.likelihood == 'auto' else config.likelihood
-    if name == 'normal' and data.train.levels is not None:
-        data = vj.data.dequantized(data)
-    family = {
-        'bernoulli': lambda: vj.Bernoulli,
-        'soft_bernoulli': lambda: vj.SoftBernoulli,
-        'normal': lambda: vj.Normal,
-        'logistic': lambda: discretized_logistic(2 if binary else data.train.levels),
-    }[name]()
-    common.check_support(family, data)
-    return family, data
-
-
-def model_of(config: Config, data: Any, likelihood: Any) -> Any:
-    """p(z) p(x|z) and q(z|x) of the networks that the configuration names."""
-    import jax
-    import jax.numpy as jnp
-
-    import vae_jax as vj
-
-    activation = {'relu': jax.nn.relu, 'tanh': jnp.tanh, 'gelu': jax.nn.gelu, 'silu': jax.nn.silu}[config.activation]
-    down, up, dense = config.channels, config.channels[::-1], config.hidden[-1] if config.hidden else 256
-    how = (activation, {'float32': None, 'bfloat16': jnp.bfloat16}[config.dtype])
-    encoder, decoder = {
-        'mlp': lambda: (vj.mlp_encoder(config.hidden, *how), vj.mlp_decoder(config.hidden[::-1], *how)),
-        'conv': lambda: (vj.conv_encoder(down, dense, *how), vj.conv_decoder(up, dense, *how)),
-        'resnet': lambda: (vj.resnet_encoder(down, dense, *how), vj.resnet_decoder(up, dense, *how)),
-    }[config.network]()
-    bias = {'zero': lambda: None, 'data': lambda: vj.losses.logit(vj.data.mean(data.train))}[config.output_bias]()
-    if bias is not None and likelihood not in (vj.Bernoulli, vj.SoftBernoulli):
-        raise Fault('--output-bias data sets logits, and this likelihood has none', 'use --output-bias zero')
-    return vj.vae(encoder, decoder, latent=config.latent, like=data.example, likelihood=likelihood, output_bias=bias)
-
-
-def objective_of(config: Config, model: Any) -> Any:
-    """What is minimized for one example: objective(params, key, x, hyper) -> (nats, metrics)."""
-    import jax
-
-    import vae_jax as vj
-
-    def averaged(params: Any, key: Any, x: Any, hyper: Any) -> Any:
-        terms = [vj.elbo_terms(model, params, k, x) for k in jax.random.split(key, config.k)]
-        mean = jax.tree.map(lambda *t: sum(t) / config.k, *terms)
-        return mean.distortion + hyper.beta * mean.rate, mean
-
-    objective = {
-        'elbo': averaged if config.k > 1 else vj.beta_elbo(model),
-        'iwae': vj.negative(vj.iwae, model, k=config.k),
-    }[config.objective]
-    return jax.checkpoint(objective) if config.remat else objective
-
-
-def trainer_of(config: Config, model: Any, steps: int, per_epoch: int) -> Any:
-    """Optimizer x schedule x objective, with the options that are on."""
+def trainer_of(config: Config, model: Any, kl: Any, steps: int, batch: int, n: int) -> Any:
+    """Optimizer x schedule x objective, with the options that are on; n is the size of the training split."""
     import optax
 
     import vae_jax as vj
@@ -209,11 +230,18 @@ def trainer_of(config: Config, model: Any, steps: int, per_epoch: int) -> Any:
         'sgd': lambda hyper: optax.sgd(hyper.lr),
     }[config.optimizer]
     optimizer = training.clipped(optimizer, config.clip)
+    rising = config.warmup * max(1, n // batch)
+    warmup = {
+        'linear': lambda: schedules.linear_warmup(rising),
+        'cosine': lambda: schedules.cosine_warmup(rising),
+        'sigmoid': lambda: schedules.sigmoid_warmup(rising),
+        'cyclic': lambda: schedules.cyclic(steps),
+    }[config.warmup_shape]()
     trainer = vj.trainer(
         model.init,
-        vj.per_example(objective_of(config, model)),
+        choices.OBJECTIVES[config.objective].make(model, config, kl, n),
         vj.freeze(optimizer, *config.freeze) if config.freeze else optimizer,
-        schedule=schedules.on(lr=shape, beta=schedules.linear_warmup(config.warmup * per_epoch)),
+        schedule=schedules.on(lr=shape, beta=warmup),
         observe={'gradients': vj.gradient_norms, 'nothing': training.nothing}[config.observe],
         gradient=training.accumulate(config.accumulate),
     )
@@ -237,21 +265,24 @@ def length_of(config: Config, n: int) -> tuple[int, int]:
 
 def build(config: Config) -> Experiment:
     """The experiment of a configuration: trainer, data, model, and what to do when training is done."""
-    from experiments import common
+    from experiments import common, parts
 
-    likelihood, data = likelihood_of(config, load_data(config))
+    for flag in [] if config.run.quiet else choices.unread(config):
+        print(f'note: {flag} changes nothing here', file=sys.stderr)
+    likelihood, data = parts.likelihood_of(config, parts.load_data(config))
     if config.select == 'best' and data.validation is None:
         raise Fault('--select best needs a validation split', 'use --select last, or --validation N')
-    model = model_of(config, data, likelihood)
+    model = parts.model_of(config, data, likelihood)
     batch, steps = length_of(config, len(data.train))
 
-    validate = common.validator(model, data) if config.select == 'best' else None
+    kl = common.kl_of(model, data.example)
+    validate = common.validator(model, data, kl) if config.select == 'best' else None
     test_k = min(config.test_k, 50) if config.run.smoke else config.test_k
     notes = ['not a likelihood: cross-entropy of grey pixels'] if not likelihood.normalized else []
     notes += ['data: stand-in'] if data.stand_in else []
-    evaluate = common.evaluator(model, data, test_k, notes)
+    evaluate = common.evaluator(model, data, test_k, notes, kl)
     return Experiment(
-        trainer=trainer_of(config, model, steps, max(1, len(data.train) // batch)),
+        trainer=trainer_of(config, model, kl, steps, batch, len(data.train)),
         data=data,
         hyper=config.hyper,
         model=model,

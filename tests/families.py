@@ -29,6 +29,7 @@ CASES = {
     'fixed_normal': Case(d.fixed_normal(-0.5), NAN),
     'bounded_normal': Case(d.bounded_normal(-3.0, 1.0), NAN),
     'SharedNormal': Case(d.SharedNormal, NAN),
+    'log_cosh': Case(d.log_cosh(10.0), NAN),
     'full_normal': Case(d.full_normal(3), NAN),
     'Laplace': Case(d.Laplace, NAN),
     'Mixture': Case(MIXTURE, NAN),

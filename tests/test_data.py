@@ -572,7 +572,9 @@ def test_stand_ins_have_the_shape_of_the_real_thing(name):
     spec, data = vd.CATALOGUE[name], vd.stand_in(name)
     assert data.stand_in and data.name == name and data.binarization == spec.binarization
     assert {split: len(s) for split, s in data.splits.items()} == {'train': 512, 'validation': 128, 'test': 128}
-    assert data.train.shape == spec.shape and data.train.levels == spec.levels
+    assert data.train.shape == spec.shape and data.train.levels == (
+        2 if spec.binarization == 'threshold' else spec.levels
+    )
     assert sorted(data.train.rows) == sorted(['x', *['label'][: bool(spec.classes)], *spec.factors])
     grey = np.asarray(vd.stand_in(name, binarization='none').train.rows['x'])
     assert grey.max() == spec.levels - 1 and 0.02 < (grey > 0).mean() < 0.999

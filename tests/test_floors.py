@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'vae_jax'
 GROUND = {'errors', 'hosts', 'placement'}  # hosts and placement know jax alone
-PROBABILITY = ['kernels', 'distributions', 'networks', 'models', 'bounds', 'losses', 'evaluation']
+PROBABILITY = ['kernels', 'distributions', 'networks', 'flows', 'models', 'bounds', 'losses', 'evaluation', 'samplers']
 MACHINE = [
     {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'statistics', 'plot', 'process', 'experiment'},
     {'data', 'checkpoints', 'runs', 'report', 'trackers'},

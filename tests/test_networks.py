@@ -20,7 +20,9 @@ BFLOAT16 = (
     networks.conv_encoder((4, 8), 10, dtype=jnp.bfloat16),
     networks.resnet_decoder((8, 4), 10, dtype=jnp.bfloat16),
 )
-PAIRS = {'mlp': MLP, 'conv': CONV, 'resnet': RESNET, 'bfloat16': BFLOAT16}
+GATED = (networks.gated_mlp_encoder((9,)), networks.gated_mlp_decoder((9,), norm=nn.LayerNorm))
+TRANSFORMER = (networks.transformer_encoder(1, 8, 1, 2), networks.transformer_decoder(1, 8, 1, 2))
+PAIRS = {'mlp': MLP, 'gated': GATED, 'conv': CONV, 'resnet': RESNET, 'bfloat16': BFLOAT16, 'transformer': TRANSFORMER}
 IMAGES = [(8, 8), (7, 5), (28, 20, 1), (9, 12, 3), (1, 2)]
 
 
@@ -34,7 +36,7 @@ def scale_up(params):
 @pytest.mark.parametrize('name', PAIRS)
 def test_features_have_the_promised_shape(name, shape):
     encoder, decoder = PAIRS[name]
-    if len(shape) == 1 and name != 'mlp':
+    if len(shape) == 1 and name not in ('mlp', 'gated'):
         for network, x in ((encoder, jnp.ones(shape)), (decoder(shape), jnp.ones(LATENT))):
             with pytest.raises(Fault, match=r'got data of shape \[5\].*use an mlp'):
                 network.init(KEY, x)
@@ -63,7 +65,7 @@ def test_one_example_equals_its_place_in_a_batch(name, shape):
 
 def test_a_residual_block_equals_its_batched_formula():
     xs = random.normal(KEY, (3, 7, 5, 8))
-    block = networks._Block(nn.relu)
+    block = networks.convolutional._Block(nn.relu)
     params = scale_up(jax.jit(block.init)(KEY, xs[0]))['params']
 
     @jax.jit
@@ -129,7 +131,7 @@ def training_chunk(encoder, decoder, shape, n=4, steps=3):
     return init, chunk, random.normal(KEY, (steps, n, *shape))
 
 
-@pytest.mark.parametrize('name', ['conv', 'resnet', 'bfloat16'])
+@pytest.mark.parametrize('name', ['conv', 'resnet', 'bfloat16', 'transformer'])
 def test_the_cpu_training_chunk_holds_no_convolution(name):
     init, chunk, xs = training_chunk(*PAIRS[name], (7, 5))
     text = jax.jit(chunk).lower(jax.eval_shape(init, KEY), xs).compile().as_text()

@@ -176,8 +176,8 @@ def doctor(args: Doctor) -> None:
     say(f'compiled   {process.cache_dir()} ({_writable(process.cache_dir())})')
     root = cache.root(args.data_dir)
     say(f'datasets   {root} ({_writable(root)})')
-    for name in CATALOGUE:
-        at_hand = 'comes with scikit-learn' if name == 'digits' else 'prepared' if cache.find(root, name) else ''
+    for name, spec in CATALOGUE.items():
+        at_hand = spec.ready or ('prepared' if cache.find(root, name) else '')
         say(f'  {name:24} {at_hand or f"not prepared: python -m vae_jax prepare {name}"}')
     ones = jax.numpy.ones((64, 64))
     if float(jax.jit(lambda a: (a @ a).sum())(ones)) != 64.0**3:

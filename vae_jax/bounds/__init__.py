@@ -17,6 +17,7 @@ from vae_jax.bounds.elbo import (
     log_weight,
     log_weights,
     monte_carlo,
+    sampled_terms,
     sampled_weight,
     sticking_the_landing,
 )
@@ -38,6 +39,7 @@ __all__ = [
     'monte_carlo',
     'piwae',
     'renyi',
+    'sampled_terms',
     'sampled_weight',
     'score_elbo',
     'sticking_the_landing',

@@ -41,17 +41,23 @@ def check_pathwise(q: Any) -> None:
         )
 
 
+def sampled_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Terms:
+    """The values of `elbo_terms` for any q, discrete ones too: to evaluate, not to learn."""
+    if model.terms is not None:
+        return Terms(*model.terms(params, key, x))
+    q, p = model.encode(params, x), model.prior(params)
+    z, log_q = q.sample_and_log_prob(key)
+    return Terms(-model.decode(params, z).log_prob(x), kl(q, p, z, log_q))
+
+
 def elbo_terms(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Terms:
     """-log p(x|z) at z ~ q(z|x), and KL(q(z|x) || p(z)) (Kingma & Welling 2013, eq. 3).
 
     A model with `terms` of its own gives these instead. Raises Fault on a discrete q, and where `kl` has no formula.
     """
-    if model.terms is not None:
-        return Terms(*model.terms(params, key, x))
-    q, p = model.encode(params, x), model.prior(params)
-    check_pathwise(q)
-    z, log_q = q.sample_and_log_prob(key)
-    return Terms(-model.decode(params, z).log_prob(x), kl(q, p, z, log_q))
+    if model.terms is None:
+        check_pathwise(jax.eval_shape(model.encode, params, x))
+    return sampled_terms(model, params, key, x, kl)
 
 
 def elbo(model: Model, params: Any, key: Array, x: Any, kl: Callable[..., Array] = closed_form) -> Array:
@@ -79,10 +85,10 @@ def log_weight(model: Model, params: Any, q: Any, z: Any, x: Any, density: Any =
     return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - log_q
 
 
-def sampled_weight(model: Model, params: Any, q: Any, key: Array, x: Any) -> Array:
-    """log w at one z ~ q, whose density comes with the sample: a flow need not be inverted for it."""
+def sampled_weight(model: Model, params: Any, q: Any, p: Any, key: Array, x: Any) -> Array:
+    """log w at one z ~ q, p the prior: the density of q comes with the sample, so that a flow need not be inverted."""
     z, log_q = q.sample_and_log_prob(key)
-    return model.decode(params, z).log_prob(x) + model.prior(params).log_prob(z) - log_q
+    return model.decode(params, z).log_prob(x) + p.log_prob(z) - log_q
 
 
 def check_samples(k: int) -> None:
@@ -94,8 +100,8 @@ def check_samples(k: int) -> None:
 def log_weights(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:
     """log w [k] at k samples of q(z|x). Raises Fault on k < 1."""
     check_samples(k)
-    q = model.encode(params, x)
-    return vmap(lambda key: sampled_weight(model, params, q, key, x))(random.split(key, k))
+    q, p = model.encode(params, x), model.prior(params)
+    return vmap(lambda key: sampled_weight(model, params, q, p, key, x))(random.split(key, k))
 
 
 def iwae(model: Model, params: Any, key: Array, x: Any, k: int) -> Array:

@@ -13,6 +13,7 @@ _HOMES = {
     'arrays': ('BINARIZATIONS', 'from_arrays'),
     'files': ('from_path',),
     'streaming': ('from_disk', 'streamed'),
+    'hiding': ('few_labels', 'missing'),
     'parts': ('first', 'mean'),
     'loading': ('load', 'stand_in'),
     'catalogue': ('CATALOGUE', 'canonical', 'default_binarization'),

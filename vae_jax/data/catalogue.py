@@ -19,6 +19,7 @@ class Spec:
     classes: number of labels, 0 where there are none; factors: further integer columns.
     folder: of its raw files; version: of its tfds dataset, '' where that is tfds's own.
     pixels: SHA-256 of the decoded columns (`raw.digest`); '' where tfds checks the raw files itself.
+    ready: how it comes, where there is nothing to prepare.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Spec:
     version: str = ''
     pixels: str = ''
     sources: tuple[Source, ...] = ()
+    ready: str = ''
 
 
 _SPECS = (
@@ -45,6 +47,18 @@ _SPECS = (
         binarization='dynamic',
         sizes={'train': 1297, 'validation': 200, 'test': 300},
         classes=10,
+        ready='comes with scikit-learn',
+    ),
+    Spec(
+        name='sprites',
+        about='4 shapes of 6 scales, 8 rotations and 16 x 16 places, drawn when loaded, divided by a fixed permutation',
+        shape=(32, 32, 1),
+        levels=256,
+        binarization='threshold',
+        sizes={'train': 45_056, 'validation': 2048, 'test': 2048},
+        classes=4,
+        factors=('shape', 'scale', 'rotation', 'x_position', 'y_position'),
+        ready='is drawn when loaded',
     ),
     Spec(
         name='mnist',

@@ -17,7 +17,10 @@ def command(argv: list[str]) -> int:
             print(f'{name}: preparing', file=sys.stderr)
             made = prepare(name, given.source, given.data_dir)
             sizes = ', '.join(f'{split} {n:,}' for split, n in made.sizes.items())
-            print(f'{made.name}: {sizes}; {made.folder or "comes with scikit-learn, nothing to prepare"}', flush=True)
+            print(
+                f'{made.name}: {sizes}; {made.folder or CATALOGUE[made.name].ready + ", nothing to prepare"}',
+                flush=True,
+            )
     except Fault as fault:
         print(f'error: {fault}', file=sys.stderr)
         return fault.code

@@ -31,23 +31,22 @@ def load(
     spec = CATALOGUE.get(name)
     if spec is None:
         return _other(name, binarization or 'none', validation, data_dir)
-    if name == 'digits':
-        parts = _digits(spec)
-    else:
-        from vae_jax.data.preparing import arrays
-
-        parts = arrays(name, data_dir)[1]
+    parts = _GENERATED[name](spec) if spec.ready else _prepared(name, data_dir)
     # tfds wrote the rows in the order of a hash, so that their tail is as good as a random part.
     count = spec.validation if validation is None and 'validation' not in parts else validation
     return assembled(name, completed(name, parts, count, np.arange), spec.levels, binarization or spec.binarization)
 
 
 def _other(name: str, binarization: str, validation: int | None, data_dir: str | os.PathLike | None) -> Data:
-    from vae_jax.data.preparing import arrays
-
-    parts = arrays(name, data_dir)[1]
+    parts = _prepared(name, data_dir)
     levels = max(stored(f'{name} ({split})', columns['x'])[1] or 2 for split, columns in parts.items())
     return assembled(name, completed(name, parts, validation), levels, binarization)
+
+
+def _prepared(name: str, data_dir: str | os.PathLike | None) -> raw.Splits:
+    from vae_jax.data.preparing import arrays
+
+    return arrays(name, data_dir)[1]
 
 
 def _digits(spec: Spec) -> dict[str, Rows]:
@@ -57,6 +56,15 @@ def _digits(spec: Spec) -> dict[str, Rows]:
     columns = {'x': bunch.images.astype(np.uint8)[..., None], 'label': bunch.target.astype(np.int32)}
     parts = np.split(raw.permutation(len(columns['x'])), np.cumsum(list(spec.sizes.values()))[:-1])
     return {split: {key: column[at] for key, column in columns.items()} for split, at in zip(spec.sizes, parts)}
+
+
+def _sprites(spec: Spec) -> dict[str, Rows]:
+    from vae_jax.data import sprites
+
+    return sprites.divided(sprites.rows(side=spec.shape[0]), spec.sizes)
+
+
+_GENERATED = {'digits': _digits, 'sprites': _sprites}
 
 
 def stand_in(name: str, *, binarization: str | None = None) -> Data:

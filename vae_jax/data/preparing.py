@@ -16,7 +16,7 @@ from vae_jax.errors import ENVIRONMENT, Fault, nearest
 
 
 class Prepared(NamedTuple):
-    """A dataset on disk: its name, its folder (None where it comes with a package), rows of each split as stored."""
+    """A dataset on disk: its name, its folder (None where nothing is to prepare), rows of each split as stored."""
 
     name: str
     folder: Path | None
@@ -30,8 +30,9 @@ def prepare(name: str, source: str | os.PathLike | None = None, data_dir: str | 
     Raises Fault for an unknown name, missing files, a wrong checksum, and where there are neither files nor network.
     """
     name = canonical(name)
-    if name == 'digits':
-        return Prepared(name, None, dict(CATALOGUE[name].sizes))
+    spec = CATALOGUE.get(name)
+    if spec is not None and spec.ready:
+        return Prepared(name, None, dict(spec.sizes))
     folder, splits = arrays(name, data_dir, source)
     return Prepared(name, folder, {split: len(columns['x']) for split, columns in splits.items()})
 

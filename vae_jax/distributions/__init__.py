@@ -26,6 +26,7 @@ from vae_jax.distributions.categorical import (
     category_codes,
     gumbel_softmax,
 )
+from vae_jax.distributions.chain import Chain, layered_kl
 from vae_jax.distributions.composite import (
     Columns,
     Masked,
@@ -44,6 +45,8 @@ from vae_jax.distributions.counts import (
     beta_binomial,
     zero_inflated,
 )
+from vae_jax.distributions.hyperbolic import LogCosh, fixed_log_cosh, log_cosh, unit_log_std
+from vae_jax.distributions.joined import Joint, discrete_kl, joint, part_kls, seen_parts
 from vae_jax.distributions.laplace import Delta, Laplace
 from vae_jax.distributions.logistic import DiscretizedLogistic, LogisticMixture, discretized_logistic, logistic_mixture
 from vae_jax.distributions.normal import FullNormal, Normal, SharedNormal, bounded_normal, fixed_normal, full_normal
@@ -55,6 +58,7 @@ __all__ = [
     'BetaBinomial',
     'Categorical',
     'CategoricalLevels',
+    'Chain',
     'Columns',
     'ContinuousBernoulli',
     'Delta',
@@ -63,7 +67,9 @@ __all__ = [
     'FullNormal',
     'GumbelSoftmax',
     'HypersphericalUniform',
+    'Joint',
     'Laplace',
+    'LogCosh',
     'LogisticMixture',
     'Masked',
     'Mixture',
@@ -85,14 +91,22 @@ __all__ = [
     'category_codes',
     'check_support',
     'columns',
+    'discrete_kl',
     'discretized_logistic',
     'family_name',
+    'fixed_log_cosh',
     'fixed_normal',
     'full_normal',
     'gumbel_softmax',
+    'joint',
+    'layered_kl',
+    'log_cosh',
     'logistic_mixture',
     'masked',
+    'part_kls',
     'relaxed_bernoulli',
+    'seen_parts',
     'straight_through',
+    'unit_log_std',
     'zero_inflated',
 ]

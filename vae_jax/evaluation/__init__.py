@@ -15,25 +15,36 @@ from vae_jax.evaluation.codes import (
     sample,
     sample_means,
 )
+from vae_jax.evaluation.factors import Gap, Spent, mutual_information, mutual_information_gap, spent
+from vae_jax.evaluation.imputation import imputations, impute, imputed, missing_error
 from vae_jax.evaluation.likelihood import ELBO, NLL, Estimate, elbo_estimate, log_p_streamed, nll
 from vae_jax.evaluation.streaming import log_cell, view_rows
 
 __all__ = [
     'ELBO',
-    'NLL',
     'Estimate',
+    'Gap',
+    'NLL',
+    'Spent',
     'active_units',
     'elbo_estimate',
     'encode',
     'has_manifold',
+    'imputations',
+    'impute',
+    'imputed',
     'interpolate',
     'log_cell',
     'log_p_streamed',
     'manifold',
+    'missing_error',
+    'mutual_information',
+    'mutual_information_gap',
     'nll',
     'rate_per_dim',
     'reconstruct',
     'sample',
     'sample_means',
+    'spent',
     'view_rows',
 ]

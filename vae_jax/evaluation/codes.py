@@ -10,8 +10,8 @@ from jax import Array, random, vmap
 
 from vae_jax.distributions import Normal
 from vae_jax.errors import Fault
-from vae_jax.evaluation.streaming import ROWS, Rows, over, viewed
-from vae_jax.models import Model
+from vae_jax.evaluation.streaming import ROWS, Rows, example, over
+from vae_jax.models import Conditional, Model
 
 
 def _flat(z: Any) -> Array:
@@ -20,12 +20,13 @@ def _flat(z: Any) -> Array:
 
 
 @cache
-def _code_rows(model: Model) -> Rows:
+def _code_rows(model: Model | Conditional) -> Rows:
     def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> dict[str, Array]:
         (params, key), (split, rows) = member, shared
 
         def one(row: Array) -> dict[str, Array]:
-            q = model.encode(params, viewed(split, key, row)[0])
+            of_row, x, _ = example(model, split, key, row)
+            q = of_row.encode(params, x)
             scales = {'log_std': _flat(q.log_std)} if hasattr(q, 'log_std') else {}
             return {'mean': _flat(q.mean), **scales}
 
@@ -35,7 +36,7 @@ def _code_rows(model: Model) -> Rows:
 
 
 def encode(
-    model: Model, params: Any, split: Any, key: Array | None = None, quiet: bool = True
+    model: Model | Conditional, params: Any, split: Any, key: Array | None = None, quiet: bool = True
 ) -> dict[str, np.ndarray]:
     """Codes of a split: mean [n, d] of q(z|x), `index` [n], and the rows' other columns (labels).
 

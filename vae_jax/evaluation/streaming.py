@@ -13,13 +13,19 @@ from jax import Array, random, vmap
 
 from vae_jax import placement
 from vae_jax.errors import NUMBERS, Fault
+from vae_jax.models import Conditional, Model
+from vae_jax.models.conditional import at_row
 
 Rows = Callable[[Any, Any], Any]
 ROWS = 1600  # decoder rows at a time: where two cores are fastest, and 5 MB for MNIST
 
 
-def dims_of(split: Any) -> int:
-    return math.prod(split.rows['x'].shape[1:])
+def dims_of(split: Any, model: Any = None) -> int:
+    """How many numbers x has in one row; of a Conditional, the x that it finds there."""
+    if not isinstance(model, Conditional):
+        return math.prod(split.rows['x'].shape[1:])
+    x = jax.eval_shape(lambda split, key: example(model, split, key, 0)[1], split, random.key(0))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(x))
 
 
 def log_cell(split: Any) -> float:
@@ -75,6 +81,13 @@ def viewed(split: Any, key: Array, row: Array) -> tuple[Array, Array]:
     """The x of one row, and a key of its own for the model."""
     view_key, model_key = random.split(random.fold_in(key, row))
     return split.view(view_key, split.rows['x'][row]), model_key
+
+
+def example(model: Model | Conditional, split: Any, key: Array, row: Any) -> tuple[Model, Any, Array]:
+    """The model of one row, its x as the model sees it, and a key of its own; a Conditional's model is that given c."""
+    x, model_key = viewed(split, key, row)
+    columns = {name: column[row] for name, column in split.rows.items() if name != 'x'}
+    return *at_row(model, {**columns, 'x': x}), model_key
 
 
 def finite(values: np.ndarray, what: str) -> np.ndarray:

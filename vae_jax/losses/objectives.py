@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jax import Array, random, vmap
 
 from vae_jax import bounds
+from vae_jax.distributions.chain import exact_kl
 from vae_jax.models import Model
+from vae_jax.models.layers import layer_terms
 
 Loss = Callable[[Any, Array, Any, Any], tuple[Array, dict[str, Array]]]
 
@@ -46,6 +48,23 @@ def beta_elbo(model: Model, kl: Callable[..., Array] = bounds.closed_form) -> Ca
     def objective(params: Any, key: Array, x: Any, hyper: Any) -> tuple[Array, bounds.Terms]:
         terms = bounds.elbo_terms(model, params, key, x, kl)
         return terms.distortion + hyper.beta * terms.rate, terms
+
+    return objective
+
+
+def free_bits_layers(
+    model: Model, kl: Callable[..., Array] = exact_kl
+) -> Callable[..., tuple[Array, dict[str, Array]]]:
+    """distortion + hyper.beta sum_i max(hyper.free, rate of layer i) of one example, with the rate of each layer.
+
+    Of a hierarchy; any other model has one layer (Kingma et al. 2016, eq. 15, a layer a group). `kl` is of one layer.
+    """
+
+    def objective(params: Any, key: Array, x: Any, hyper: Any) -> tuple[Array, dict[str, Array]]:
+        distortion, rates = layer_terms(model, params, key, x, kl)
+        each = {f'rate_{i + 1}': rate for i, rate in enumerate(rates)}
+        value = distortion + hyper.beta * jnp.sum(jnp.maximum(hyper.free, rates))
+        return value, {'distortion': distortion, 'rate': jnp.sum(rates), **each}
 
     return objective
 

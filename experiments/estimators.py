@@ -1,0 +1,16 @@
+"""Bounds and gradient estimators beside each other, each with sixteen samples of z in all, on digits.
+
+Claim     What is maximized decides the trade: tight bounds (IWAE, DReG, PIWAE) win in -log p(x), those nearer to the
+          ELBO (CIWAE, MIWAE, Renyi) keep q closer to the posterior and win in -ELBO; VIMCO reaches IWAE's bound without
+          a gradient through z (Rainforth et al. 2018, table 1; Tucker et al. 2019; Mnih & Rezende 2016).
+Command   python -m experiments.estimators
+Expected  see README.md
+Time      about 5 minutes on two CPU cores
+"""
+
+from experiments import common
+
+FLAGS = '--k 16 --sweep.objective iwae dreg ciwae renyi vimco --seeds 5 --latent 16'
+
+if __name__ == '__main__':
+    common.story('estimators', FLAGS)
