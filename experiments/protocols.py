@@ -69,11 +69,17 @@ with its 95 % interval, not corrected for the number of comparisons.
 """
 
 
-def machine() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
     names = {line.partition(':')[2].strip() for line in lines if line.startswith('model name')}
+    return ', '.join(sorted(names)) or platform.processor()
+
+
+def machine() -> str:
+    """This machine's processor, and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{cores} cores of {", ".join(sorted(names)) or platform.processor()}'
+    return f'{cores} cores of {processor()}'
 
 
 def run(name: str, data_dir: str | None, out: Path) -> None:

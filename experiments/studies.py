@@ -29,17 +29,20 @@ def flags_of(stored: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    """{flags, seed, result} of each run of a sweep, or of the only run, in a directory. Raises Fault if unfinished."""
+    """{flags, config, seed, result} of each run of a sweep, or of the only run. Raises Fault where it is unfinished."""
     if runs.finished(folder) is None:
         raise Fault(f'{folder} is not finished', 'start its command again')
     stored = runs.read_json(folder / 'config.json')
+    config = stored['config']
+    values = {name.replace('_', '-'): value for name, value in {**config, **config['hyper']}.items()}
     if 'points' not in stored:
         result = runs.read_json(folder / 'result.json')
-        return [{'flags': flags_of(stored, {}), 'seed': stored['config']['run']['seed'], 'result': result}]
+        return [{'flags': flags_of(stored, {}), 'config': values, 'seed': config['run']['seed'], 'result': result}]
     found = []
     for member in runs.members(folder, stored):
         point = {name: value for name, value in member.point.items() if name != 'seed'}
-        found.append({'flags': flags_of(stored, point), 'seed': member.point['seed'], 'result': member.result or {}})
+        told = {'flags': flags_of(stored, point), 'config': values}
+        found.append({**told, 'seed': member.point['seed'], 'result': member.result or {}})
     return found
 
 
@@ -74,20 +77,24 @@ def summarize(rows: Sequence[dict[str, Any]], metrics: Sequence[str], direction:
         if metric not in known:
             raise Fault(f'no run has the metric {metric!r}', nearest(metric, known))
     names = sorted({name for row in rows for name in row['flags']})
-    differing = [name for name in names if len({repr(row['flags'].get(name)) for row in rows}) > 1]
-    flat = [
-        {name: _plain(row['flags'].get(name)) for name in differing} | {'seed': row['seed']} | row['result']
-        for row in rows
-    ]
+    value = lambda row, name: _plain(row['flags'].get(name, row['config'].get(name)))
+    differing = [name for name in names if len({repr(value(row, name)) for row in rows}) > 1]
+    flat = [{name: value(row, name) for name in differing} | {'seed': row['seed']} | row['result'] for row in rows]
     summary = []
     for one in statistics.compared(flat, differing, metrics[0], direction):
         values = {}
         for metric in metrics:
             found = statistics.interval(row[metric] for row in one.rows if isinstance(row.get(metric), int | float))
-            values[metric] = {'mean': found.mean, 'low': found.low, 'high': found.high, 'n': found.n}
-        gap = one.difference and {'mean': one.difference.mean, 'low': one.difference.low, 'high': one.difference.high}
+            values[metric] = {**_plainly(found), 'n': found.n}
+        gap = one.difference and _plainly(one.difference)
         summary.append({'flags': one.flags, 'seeds': one.value.n, 'lost': one.lost, 'values': values, 'to_best': gap})
     return summary
+
+
+def _plainly(found: statistics.Interval) -> dict[str, float | None]:
+    """As JSON has it, which knows no nan."""
+    finite = lambda x: x if math.isfinite(x) else None
+    return {'mean': finite(found.mean), 'low': finite(found.low), 'high': finite(found.high)}
 
 
 def _plain(value: Any) -> Any:
@@ -96,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 def store(name: str, folders: Sequence[Path], metrics: Sequence[str], note: str = '') -> Path:
     """Writes experiments/results/studies/<name>.json of finished run directories."""
-    from experiments.protocols import machine
+    from experiments.protocols import processor
 
     stored = [runs.read_json(folder / 'config.json') for folder in folders]
     more = with_active_units if 'active_units' in metrics else lambda folder, rows: rows
@@ -106,7 +113,7 @@ def store(name: str, folders: Sequence[Path], metrics: Sequence[str], note: str 
     document = {
         'commands': [_shown(one['command']) for one in stored],
         'date': datetime.date.today().isoformat(),
-        'machine': machine(),
+        'machine': processor(),
         'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
         'training_s': round(math.fsum(training_seconds(folder) for folder in folders)),
         'runs': len(rows),
@@ -144,14 +151,16 @@ def _claim(name: str) -> str:
 
 
 def _number(value: dict[str, Any]) -> str:
-    half = (value['high'] - value['low']) / 2 if value['n'] > 1 else math.nan
+    if not value['n']:
+        return '-'
+    half = (value['high'] - value['low']) / 2 if value['n'] > 1 else 0.0
     digits = 3 if abs(value['mean']) < 1 else 2
     return f'{value["mean"]:.{digits}f}' + (f' +- {half:.{digits}f}' if value['n'] > 1 else '')
 
 
 def _gap(row: dict[str, Any]) -> str:
     found = row['to_best']
-    if found is None or not math.isfinite(found['low']):
+    if found is None or found['low'] is None:
         return ''
     return f'{found["mean"]:.2f} [{found["low"]:.2f}, {found["high"]:.2f}]'
 
