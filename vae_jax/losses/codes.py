@@ -10,11 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, random, vmap
 from jax.scipy.special import logsumexp
 
-from vae_jax.bounds import Terms
+from vae_jax.bounds import Terms, closed_form
 from vae_jax.bounds.elbo import check_pathwise
 from vae_jax.errors import Fault
 from vae_jax.losses.objectives import Loss, x_of
@@ -25,7 +26,7 @@ Penalty = Callable[['Codes', Array, Any], tuple[Array, dict[str, Array]]]
 
 
 class Codes(NamedTuple):
-    """A batch as codes: q(z|x) [b], z [b, d] ~ q, the prior, rates [b, d] in nats."""
+    """A batch as codes: q(z|x) [b], z [b, d] ~ q, the prior, rates [b, d] in nats ([b, 1] of dependent dimensions)."""
 
     q: Any
     z: Array
@@ -66,23 +67,30 @@ def no_penalty(codes: Codes, key: Array, hyper: Any) -> tuple[Array, dict[str, A
 def coded(model: Model, weigh: Weigh = beta, penalty: Penalty = no_penalty, of: Callable[[Any], Any] = x_of) -> Loss:
     """mean distortion + weigh(rates) + penalty(codes): one z an example; metrics are those of Terms and the penalty's.
 
-    q must have a closed-form KL to the prior, dimension by dimension. Raises Fault on a q without a pathwise gradient.
+    Raises Fault where KL(q || p) has no closed form, and on a q without a pathwise gradient.
     """
 
     def loss(params: Any, key: Array, batch: Mapping[str, Any], hyper: Any) -> tuple[Array, dict[str, Array]]:
         xs = of(batch)
         n = xs.shape[0]
         sample_key, penalty_key = random.split(key)
-        q, p = vmap(lambda x: model.encode(params, x))(xs), model.prior(params)
+        p = model.prior(params)
+        jax.eval_shape(lambda x: closed_form(model.encode(params, x), p, None, None), xs[0])  # refuses in a sentence
+        q = vmap(lambda x: model.encode(params, x))(xs)
         check_pathwise(q)
         z = vmap(lambda q, key: q.sample(key))(q, random.split(sample_key, n))
         distortion = -vmap(lambda z, x: model.decode(params, z).log_prob(x))(z, xs)
-        rates = vmap(lambda q: vmap(lambda q, p: q.kl(p))(q, p))(q)
+        rates = vmap(lambda q: _rates(q, p))(q)
         value, metrics = penalty(Codes(q, z, p, rates), penalty_key, hyper)
         terms = Terms(jnp.mean(distortion), jnp.mean(jnp.sum(rates, 1)))
         return terms.distortion + weigh(rates, hyper) + value, {**terms._asdict(), **metrics}
 
     return loss
+
+
+def _rates(q: Any, p: Any) -> Array:
+    """KL(q || p) of each dimension [d]; in one piece [1] where they depend on each other, as on a sphere."""
+    return vmap(lambda q, p: q.kl(p))(q, p) if hasattr(q, 'each') else q.kl(p)[None]
 
 
 def _log_densities(codes: Codes) -> Array:
@@ -118,6 +126,9 @@ def total_correlation(n: int, log_weights: Callable[[int, int], Array] = weighte
         b = codes.z.shape[0]
         if b < 2:
             raise Fault(f'the batch has {b} example, and the total correlation needs several', 'use a larger batch')
+        if not hasattr(codes.q, 'each'):
+            found = f'the dimensions of {type(codes.q).__name__} have no densities of their own to correlate'
+            raise Fault(found, 'use a posterior that is independent over dimensions, such as Normal')
         log_q, weights = _log_densities(codes), log_weights(b, n)
         log_qz = logsumexp(jnp.sum(log_q, 2) + weights, 1)
         log_product = jnp.sum(logsumexp(log_q + weights[:, :, None], 1), 1)
