@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 from vae_jax.config import Range, RunFlags
-from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.experiment import Experiment
 
 VERSION = 1
@@ -60,15 +59,9 @@ class Config:
 
 def load_data(config: Config) -> Any:
     """Grey pixels in [0, 1]; a stand-in under --smoke where there are none."""
-    from vae_jax import data
+    from experiments import common
 
-    try:
-        found = data.load(config.dataset, data_dir=config.run.data_dir, binarization='none')
-    except Fault as fault:
-        if not config.run.smoke or fault.code != ENVIRONMENT:
-            raise
-        found = data.stand_in(config.dataset, binarization='none')
-    return data.first(found, 256) if config.run.smoke else found
+    return common.data_of(config.dataset, config.run, binarization='none')
 
 
 def model_and_loss(config: Config, data: Any) -> tuple[Any, Any]:

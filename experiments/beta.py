@@ -64,23 +64,8 @@ def model_of(config: Any, data: Any) -> Any:
     return vj.vae(encoder, decoder, latent=config.latent, like=data.example, likelihood=vj.Bernoulli)
 
 
-def data_of(config: Any) -> Any:
-    """Images with their factors; 256 of each split under --smoke."""
-    import vae_jax as vj
-
-    data = vj.data.load(config.dataset, data_dir=config.run.data_dir)
-    return vj.data.first(data, 256) if config.run.smoke else data
-
-
-def active_units(codes: Any) -> float:
-    """How many dimensions are used: the variance of E[z|x] over x is above 0.01 (Burda et al. 2015, section 5.2)."""
-    import numpy as np
-
-    return float(np.sum(np.var(codes['mean'], 0) > 0.01))
-
-
 def by_factors(data: Any) -> Any:
-    """told(codes, key): the gap of every factor, what the rate is spent on, and the active units."""
+    """told(codes, key): the gap of every factor, and what the rate is spent on."""
     from vae_jax.data import CATALOGUE
     from vae_jax.evaluation.factors import mutual_information_gap, spent
 
@@ -88,7 +73,7 @@ def by_factors(data: Any) -> Any:
         gap = mutual_information_gap(codes['mean'], {name: codes[name] for name in CATALOGUE[data.name].factors})
         each = {f'mig_{name}': value for name, value in gap.each.items()}
         parts = spent(codes['mean'], codes['log_std'], key)._asdict()
-        return {'mig': gap.mean, **each, **parts, 'active_units': active_units(codes)}
+        return {'mig': gap.mean, **each, **parts}
 
     return told
 
@@ -125,9 +110,11 @@ def finished(config: Any, name: str, parts: tuple, steps: int, schedule: Any, of
 
 def build(config: Config) -> Experiment:
     """The experiment of a configuration."""
+    from experiments import common
     from vae_jax import losses, schedules
 
-    data, steps = data_of(config), min(config.steps, 20) if config.run.smoke else config.steps
+    data = common.data_of(config.dataset, config.run)
+    steps = min(config.steps, 20) if config.run.smoke else config.steps
     model = model_of(config, data)
     weigh = {'beta': losses.beta, 'capacity': losses.capacity}[config.weigh]
     schedule = schedules.on(capacity=schedules.linear_warmup(round(config.rising * steps)))

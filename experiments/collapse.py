@@ -16,7 +16,7 @@ Time      15 runs: minutes on one core that others were using; binarized_mnist w
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from experiments import beta
+from experiments import beta, common
 from vae_jax.config import Range, RunFlags
 from vae_jax.experiment import Experiment
 
@@ -111,7 +111,8 @@ def build(config: Config) -> Experiment:
     """The experiment of a configuration."""
     from vae_jax import losses, schedules
 
-    data, steps = beta.data_of(config), min(config.steps, 20) if config.run.smoke else config.steps
+    data = common.data_of(config.dataset, config.run)
+    steps = min(config.steps, 20) if config.run.smoke else config.steps
     model = {'autoregressive': autoregressive, 'independent': lambda model: model}[config.decoder](
         beta.model_of(config, data)
     )
@@ -123,7 +124,7 @@ def build(config: Config) -> Experiment:
         'warmup': losses.beta,
     }[config.remedy]
     rising = round(config.rising * steps) if config.remedy == 'warmup' else 0
-    told = lambda codes, key: {'active_units': beta.active_units(codes)}
+    told = lambda codes, key: {}
     parts = model, data, losses.coded(model, weigh)
     schedule = schedules.on(beta=schedules.linear_warmup(rising))
     return beta.finished(config, 'experiments.collapse', parts, steps, schedule, told)

@@ -5,9 +5,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from vae_jax.errors import Fault
+from vae_jax.errors import ENVIRONMENT, Fault
 
 Told = tuple[dict[str, Any], dict[str, Any]]
+
+
+def data_of(dataset: str, run: Any, **options: Any) -> Any:
+    """A dataset by name; under --smoke 256 rows of each split, generated where it is not there."""
+    from vae_jax import data
+
+    try:
+        found = data.load(dataset, data_dir=run.data_dir, **options)
+    except Fault as fault:
+        if not run.smoke or fault.code != ENVIRONMENT:
+            raise
+        found = data.stand_in(dataset, binarization=options.get('binarization'))
+    return data.first(found, 256) if run.smoke else found
 
 
 def kl_of(model: Any, x: Any) -> Any:

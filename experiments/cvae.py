@@ -99,8 +99,7 @@ def build(config: Config) -> Experiment:
     from vae_jax import bounds, evaluation, losses, report
     from vae_jax.models import conditional
 
-    data = vj.data.load(config.dataset, data_dir=config.run.data_dir)
-    data = vj.data.first(data, 256) if config.run.smoke else data
+    data = common.data_of(config.dataset, config.run)
     model = model_of(config, data)
     kl = bounds.monte_carlo if config.prior == 'flow' else bounds.closed_form
     objective = conditional.given(model, lambda given: losses.beta_elbo(given, kl))

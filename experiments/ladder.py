@@ -94,8 +94,7 @@ def build(config: Config) -> Experiment:
     from vae_jax.distributions.chain import layered_kl
     from vae_jax.models.layers import layer_rates
 
-    data = vj.data.load(config.dataset, data_dir=config.run.data_dir)
-    data = vj.data.first(data, 256) if config.run.smoke else data
+    data = common.data_of(config.dataset, config.run)
     model = model_of(config, data.example)
     steps, test_k = (20, 50) if config.run.smoke else (config.steps, config.test_k)
     kl = vj.closed_form if config.model == 'flat' else layered_kl

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments import choices, common
-from vae_jax.errors import ENVIRONMENT, Fault
+from vae_jax.errors import Fault
 
 
 def load_data(config: Any) -> Any:
@@ -12,16 +12,10 @@ def load_data(config: Any) -> Any:
 
     chosen = {'binarization': config.binarization, 'validation': config.validation}
     options: dict[str, Any] = {name: value for name, value in chosen.items() if value not in ('auto', None)}
-    if config.data is not None:
-        read = {'device': data_module.from_path, 'disk': data_module.from_disk}[config.rows]
-        data = read(config.data, **options)
-    else:
-        try:
-            data = data_module.load(config.dataset, data_dir=config.run.data_dir, **options)
-        except Fault as fault:
-            if not config.run.smoke or fault.code != ENVIRONMENT:
-                raise
-            data = data_module.stand_in(config.dataset, binarization=options.get('binarization'))
+    if config.data is None:
+        return common.data_of(config.dataset, config.run, **options)
+    read = {'device': data_module.from_path, 'disk': data_module.from_disk}[config.rows]
+    data = read(config.data, **options)
     return data_module.first(data, 256) if config.run.smoke else data
 
 

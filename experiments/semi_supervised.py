@@ -134,8 +134,7 @@ def build(config: Config) -> Experiment:
     from vae_jax import evaluation, losses, report
     from vae_jax.data import hiding
 
-    data = vj.data.load(config.dataset, data_dir=config.run.data_dir)
-    data = vj.data.first(data, 256) if config.run.smoke else data
+    data = common.data_of(config.dataset, config.run)
     classes = int(np.max(data.train.rows['label'])) + 1
     known = classes * config.per_class / len(data.train)
     data = hiding.few_labels(data, config.per_class, share=config.share)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
 from vae_jax.config import Range, RunFlags
-from vae_jax.errors import ENVIRONMENT, Fault
 from vae_jax.experiment import Experiment
 
 VERSION = 1
@@ -49,15 +48,10 @@ class Config:
 
 def load_data(config: Config) -> Any:
     """Grey pixels with uniform noise of one level, in [0, 1]; a stand-in under --smoke where there are none."""
+    from experiments import common
     from vae_jax import data
 
-    try:
-        found = data.load(config.dataset, data_dir=config.run.data_dir, binarization='none')
-    except Fault as fault:
-        if not config.run.smoke or fault.code != ENVIRONMENT:
-            raise
-        found = data.stand_in(config.dataset, binarization='none')
-    return data.dequantized(data.first(found, 256) if config.run.smoke else found)
+    return data.dequantized(common.data_of(config.dataset, config.run, binarization='none'))
 
 
 def model_and_loss(config: Config, like: Any) -> tuple[Any, Any]:

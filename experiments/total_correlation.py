@@ -14,7 +14,7 @@ Time      six runs: 5 minutes of training on one core that others were using, an
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from experiments import beta
+from experiments import beta, common
 from vae_jax.config import Range, RunFlags
 from vae_jax.experiment import Experiment
 
@@ -58,7 +58,8 @@ def build(config: Config) -> Experiment:
     """The experiment of a configuration."""
     from vae_jax import losses, schedules
 
-    data, steps = beta.data_of(config), min(config.steps, 20) if config.run.smoke else config.steps
+    data = common.data_of(config.dataset, config.run)
+    steps = min(config.steps, 20) if config.run.smoke else config.steps
     n = len(data.train)
     penalty = {
         'weighted': lambda: losses.total_correlation(n),

@@ -167,10 +167,10 @@ def build(config: Config) -> Experiment:
     import optax
 
     import vae_jax as vj
-    from experiments import common, parts, vae
+    from experiments import common
     from vae_jax.losses import codebooks
 
-    data = parts.load_data(vae.Config(dataset=config.dataset, run=config.run))
+    data = common.data_of(config.dataset, config.run)
     notes = ['data: stand-in'] if data.stand_in else []
     model = model_of(config, data)
     optimizer = codebooks.following(lambda hyper: optax.adam(hyper.lr))

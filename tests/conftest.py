@@ -1,5 +1,6 @@
 """Every test: warnings are errors, no silent rank promotion, a compilation cache shared by all."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,5 +13,14 @@ os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 os.environ.setdefault('TQDM_DISABLE', '1')
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def programs_of_one_file():
+    """Programs are given back file by file: all of them together are gigabytes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
