@@ -77,13 +77,13 @@ def test_a_product_conforms(name, tmp_path):
         traces.append(1)
         return product.loss(params, key, batch, hyper)
 
-    trainer, how = trainer_of(product, loss), {'steps': 4, 'batch': SIZE, 'quiet': True}
+    trainer, how = trainer_of(product, loss), {'steps': 4, 'batch': SIZE, 'chunk': 2, 'quiet': True}
     keys, rates = random.split(random.key(7), 2), (1e-2, 3e-2)
     lone = [vj.fit(trainer, data, bench.Hyper(lr=lr), key, **how) for lr, key in zip(rates, keys)]
     count = len(traces)
     with pytest.raises(training.Stopped):
-        vj.fit(trainer, data, bench.Hyper(lr=rates[0]), keys[0], out=tmp_path / 'run', chunk=2, stop=stop_at(2), **how)
-    resumed = vj.fit(trainer, data, bench.Hyper(lr=rates[0]), keys[0], out=tmp_path / 'run', chunk=2, **how)
+        vj.fit(trainer, data, bench.Hyper(lr=rates[0]), keys[0], out=tmp_path / 'run', stop=stop_at(2), **how)
+    resumed = vj.fit(trainer, data, bench.Hyper(lr=rates[0]), keys[0], out=tmp_path / 'run', **how)
     for a, b in zip(jax.tree.leaves(resumed.params), jax.tree.leaves(lone[0].params), strict=True):
         np.testing.assert_array_equal(a, b)
     together = vj.fit(vj.population(trainer), data, bench.Hyper(lr=jnp.array(rates)), keys, **how)
