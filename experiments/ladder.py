@@ -1,10 +1,12 @@
 """Hierarchies of latents: two layers stacked, a ladder, a residual top-down path, against one flat layer.
 
-Claim     Stacked layers learn little above the first: the rate of the top one stays near nothing. A ladder, or a path
-          that prior and posterior share, uses its layers and has the better bound (Sonderby et al. 2016, figures 2, 3).
+Claim     On digits every hierarchy has a lower -log p(x) than one flat layer, a residual top-down path the lowest, by 0.6
+          nats, and it uses both of its layers. Stacked layers put most of the rate into the lower one. A ladder, which
+          Sonderby et al. (2016, figure 3) saw use its layers, here puts all of it into the top one.
 Command   python -m experiments.ladder --sweep.model flat stacked ladder top_down --seeds 5
           python -m experiments.ladder --model ladder --free 0.5 --dataset binarized_mnist --data-dir DIR
-Expected  see README.md: rate_1 is that of the top layer
+Expected  -log p(x), five seeds, 95 % t intervals: top_down 21.91 +- 0.03, ladder 22.34 +- 0.12, stacked 22.40 +- 0.04,
+          flat 22.51 +- 0.02; rates of the top and the lower layer 2.96, 2.11; 4.17, 0.00; 1.53, 4.77
 Time      about 6 minutes on two CPU cores for the sweep on digits
 """
 
