@@ -3,8 +3,8 @@
 Claim     Flows of the posterior tighten the ELBO, IAF the most (Rezende & Mohamed 2015; Kingma et al. 2016); what is
           gained in -log p(x) is less than what is gained in the bound.
 Command   python -m experiments.flows
-Expected  -ELBO / -log p(x), five seeds: IAF 22.88 / 22.43, coupling 22.99 / 22.45, planar 22.94 / 22.47, Gaussian 23.05 /
-          22.51; the difference in -log p(x) of IAF and Gaussian, paired by seed, is 0.08 [0.04, 0.12]
+Expected  -ELBO / -log p(x), five seeds: IAF 22.88 / 22.43, coupling 22.99 / 22.45, planar 22.94 / 22.47, Gaussian
+          23.05 / 22.51; the difference in -log p(x) of IAF and Gaussian, paired by seed, is 0.08 [0.04, 0.12]
 Time      about 5 minutes on two CPU cores
 """
 

@@ -1,8 +1,8 @@
 """Hierarchies of latents: two layers stacked, a ladder, a residual top-down path, against one flat layer.
 
-Claim     On digits every hierarchy has a lower -log p(x) than one flat layer, a residual top-down path the lowest, by 0.6
-          nats, and it uses both of its layers. Stacked layers put most of the rate into the lower one. A ladder, which
-          Sonderby et al. (2016, figure 3) saw use its layers, here puts all of it into the top one.
+Claim     On digits every hierarchy has a lower -log p(x) than one flat layer, a residual top-down path the lowest, by
+          0.6 nats, and it uses both of its layers. Stacked layers put most of the rate into the lower one. A ladder,
+          which Sonderby et al. (2016, figure 3) saw use its layers, here puts all of it into the top one.
 Command   python -m experiments.ladder --sweep.model flat stacked ladder top_down --seeds 5
           python -m experiments.ladder --model ladder --free 0.5 --dataset binarized_mnist --data-dir DIR
 Expected  -log p(x), five seeds, 95 % t intervals: top_down 21.91 +- 0.03, ladder 22.34 +- 0.12, stacked 22.40 +- 0.04,
