@@ -101,7 +101,7 @@ def trainer_of(config: Config, model: Any, loss: Any) -> Any:
     import optax
 
     import vae_jax as vj
-    from vae_jax.training.alternating import alternating, only
+    from vae_jax.training.turns import alternating, only
 
     make = partial(vj.trainer, model.init, loss)
     if config.objective not in ('gan', 'wgan'):

@@ -75,7 +75,7 @@ def build(config: Config) -> Experiment:
 
     import vae_jax as vj
     from experiments import common
-    from vae_jax.training.alternating import divided
+    from vae_jax.training.turns import divided
 
     data = load_data(config)
     model, loss = model_and_loss(config, data.example)

@@ -16,7 +16,7 @@ from tests.short import moved
 from vae_jax import distributions, losses, networks
 from vae_jax.errors import Fault
 from vae_jax.losses import adversarial as adv
-from vae_jax.training import alternating as alt
+from vae_jax.training import turns as alt
 
 KEY = random.key(6)
 
@@ -222,12 +222,14 @@ def test_the_wasserstein_critic_finds_the_distance():
     assert np.all(pull[:, 0] < 0)  # descending the play moves fakes to the reals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', MEMBERS)
 def test_a_few_steps_on_digits(name, unoptimized):
     model, loss = MEMBERS[name]
     short.steps(vj.trainer(model.init, loss, ADAM), XS, KEY, Hyper())
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_its_lone_run(unoptimized):
     short.assert_a_member_is_its_lone_run(turns(1), XS, KEY, Hyper())
 

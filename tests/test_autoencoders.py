@@ -129,6 +129,7 @@ def test_a_few_steps_on_digits(name):
     short.steps(trainer(name), XS, KEY, Hyper())
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_its_lone_run():
     short.assert_a_member_is_its_lone_run(trainer('denoising'), XS, KEY, Hyper())
 

@@ -164,6 +164,7 @@ def test_shared_params_learn_in_each_term_as_the_density_it_names():
     assert moved(jax.jit(jax.grad(lambda p: alone(p, key, x, None)[1]['wake']))(BITS)) == {'W', 'b', 'c'}
 
 
+@pytest.mark.slow
 def test_a_few_steps_on_digits_and_a_member_is_its_lone_run():
     data = vj.data.load('digits')
     xs = {'x': vmap(data.train.view, (None, 0))(random.key(0), data.train.rows['x'][:12])}

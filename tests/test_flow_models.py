@@ -63,6 +63,7 @@ def trained(model, key, hyper, seen):
     return state.params, metrics['loss']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CASES)
 def test_a_model_with_flows_trains_on_digits_and_all_of_it_learns(name):
     model, seen = CASES[name](), batches(DIGITS, 20, 50)
@@ -164,6 +165,7 @@ def test_importance_weights_average_to_the_likelihood(name):
     assert_mean(jnp.exp(log_w - oracles.log_p(params, x)), 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['iaf', 'planar', 'maf prior'])
 def test_evaluation_needs_no_inverse_where_there_is_none(name):
     model = CASES[name](data=small.DATA)
@@ -177,6 +179,7 @@ def test_evaluation_needs_no_inverse_where_there_is_none(name):
     assert evaluation.sample(model, params, KEY, 3).shape == (3, *small.DATA.example.shape)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_its_lone_run():
     model, seen = CASES['iaf, coupling prior'](data=small.DATA), batches(small.DATA, 4, 16)
     keys, lrs = random.split(KEY, 2), jnp.array([1e-2, 3e-3])
@@ -198,6 +201,7 @@ def test_a_run_of_a_population_is_to_the_last_bit_that_of_the_member_alone():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_bounds_of_several_samples_take_flows():
     model = CASES['iaf, coupling prior'](data=small.DATA)
     x = small.DATA.example.astype(jnp.float32)
@@ -241,6 +245,7 @@ def test_contextual_is_its_base_but_for_a_context():
     assert np.isfinite(value) and metrics['rate'] > 0
 
 
+@pytest.mark.slow
 def test_flows_may_be_wrapped_twice_by_another_name_and_start_as_the_bare_model():
     model = digits(WITH_CONTEXT, small.DATA)
     x = small.DATA.example.astype(jnp.float32)

@@ -164,6 +164,7 @@ def test_the_landing_sticks_where_the_density_goes_the_way_back():
     assert np.all(np.abs(np.mean(plain, 0) - np.mean(stuck, 0)) < 5 * error)
 
 
+@pytest.mark.slow
 def test_a_network_learns_as_one_and_all_of_its_parts_have_gradients():
     model = hamiltonian(small.MODEL, 2)
     xs = vmap(small.DATA.train.view, (None, 0))(KEY, small.DATA.train.rows['x'][:8])

@@ -209,11 +209,13 @@ def unfused(model):
     return model._replace(terms=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', SOME)
 def test_training_on_digits_lowers_the_loss(name):
     assert falls(MODELS[name](), layered_kl)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kl', [None, pytest.param(bounds.monte_carlo, marks=pytest.mark.slow)])
 @pytest.mark.parametrize('name', FUSED)
 def test_fused_terms_are_the_unfused_ones(name, kl):
@@ -381,6 +383,7 @@ def test_free_bits_of_layers_keep_a_layer_from_paying(name):
     assert all(np.any(leaf[0]) for leaf in jax.tree.leaves(grads['encode']))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('model', 'name'), [('ladder', 'vampprior'), ('top down', 'mixture')])
 def test_a_learned_prior_of_a_hierarchy_is_that_of_its_top(model, name):
     inner = MODELS[model]()
@@ -429,6 +432,7 @@ def test_what_does_not_fit_is_refused():
         top_down([conv(6)] * 2, [conv(6)] * 2, dense, latents=(2, 1), state=(4, 4, 5), like=X).init(KEY, X)
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_its_lone_run():
     trainer, batch = trainer_of(path(width=6)), {'x': digits()['x'][:16]}
     begin = lambda key, lr: trainer.init(key, batch, Hyper(lr=lr))
@@ -441,6 +445,7 @@ def test_a_member_of_a_population_is_its_lone_run():
         np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['top down', pytest.param('two layers', marks=pytest.mark.slow)])
 def test_a_hierarchy_is_trained_evaluated_and_sampled_like_any_model(name, tmp_path):
     model = MODELS[name](like=small.DATA.example)

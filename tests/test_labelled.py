@@ -160,6 +160,7 @@ def test_few_labels_keep_exactly_as_many_of_each_class():
     np.testing.assert_array_equal(kept[kept >= 0], same[kept >= 0])
 
 
+@pytest.mark.slow
 def test_it_learns_to_tell_stripes_apart_from_few_labels_and_a_member_is_a_lone_run():
     data = hiding.few_labels(small.DATA, 4, share=0.3)
     like = (small.DATA.example, jnp.eye(2)[0])
@@ -179,6 +180,7 @@ def test_it_learns_to_tell_stripes_apart_from_few_labels_and_a_member_is_a_lone_
     assert found.shape == (25,) and np.mean(found == data.test.rows['label']) > 0.8
 
 
+@pytest.mark.slow
 def test_stacked_models_learn_apart_and_are_one_model():
     lower = small.model(small.DATA.example, latent=DIMS)
     made = conditioning.cvae(

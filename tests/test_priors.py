@@ -196,6 +196,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['mixture', 'vampprior', pytest.param('sigmoid', marks=pytest.mark.slow)])
 def test_training_on_digits_lowers_the_loss(name):
     assert falls(WRAPPED[name](of_digits()))
@@ -214,6 +215,7 @@ def test_posteriors_of_any_family_make_a_vampprior():
         assert np.isfinite(jax.jit(partial(vj.elbo, model, kl=bounds.monte_carlo))(params, KEY, X[0]))
 
 
+@pytest.mark.slow
 def test_a_member_of_a_population_is_its_lone_run():
     trainer, batch, keys = trainer_of(WRAPPED['vampprior'](small.MODEL)), {'x': X}, random.split(KEY, 3)
     run = lambda key, lr: trained(trainer, batch, key, Hyper(lr=lr), steps=5)

@@ -252,6 +252,7 @@ def test_perplexity_counts_codes():
         assert float(told['perplexity']) == pytest.approx(expected, rel=1e-5) and float(told['used']) == expected
 
 
+@pytest.mark.slow
 def test_a_member_is_its_lone_run_and_a_run_goes_on_as_if_never_stopped():
     trainer = trainer_of(MODELS['averaged'], share=0.5)
     keys = random.split(KEY, 3)

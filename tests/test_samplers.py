@@ -52,6 +52,7 @@ def learned(density, zs, steps=400, lr=1e-2):
     return vj.advance(trainer, state, split, KEY, steps=steps)[0].params
 
 
+@pytest.mark.slow
 def test_each_density_is_better_than_the_prior_on_codes_it_has_not_seen():
     found = {
         'prior': NORMAL,
@@ -124,6 +125,7 @@ def test_a_model_with_another_prior_evaluates_as_any_other():
         samplers.with_prior(model._replace(terms=lambda *a: a), samplers.fixed(NORMAL))
 
 
+@pytest.mark.slow
 def test_two_stages_are_one_model_whose_bound_is_better():
     model, params, split = trained_linear()
     zs = samplers.codes(model, params, split.train, KEY)
@@ -180,6 +182,7 @@ def test_an_autoregressive_density_sums_to_one_and_draws_what_it_says():
         samplers.causal_transformer(10, 1, 4)
 
 
+@pytest.mark.slow
 def test_a_prior_over_codes_learns_their_order():
     """Codes whose positions repeat each other: independent ones cannot know, one after the other can."""
 

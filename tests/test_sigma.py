@@ -128,6 +128,7 @@ def objectives(model):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['learned', 'optimal', 'each'])
 def test_a_few_steps_learn_and_a_member_is_its_lone_run(name):
     base = small.model(small.DATA.example)

@@ -4,7 +4,7 @@ Nothing here knows what a VAE is.
 """
 
 from vae_jax.errors import Stopped
-from vae_jax.training.alternating import Turns, alternating, divided, only
+from vae_jax.training.turns import Turns, alternating, divided, only
 from vae_jax.training.loop import Run, check, fit
 from vae_jax.training.options import accumulate, averaged, clipped, learning
 from vae_jax.training.parallel import data_parallel
