@@ -124,10 +124,9 @@ def build(config: Config) -> Experiment:
         'warmup': losses.beta,
     }[config.remedy]
     rising = round(config.rising * steps) if config.remedy == 'warmup' else 0
-    told = lambda codes, key: {}
     parts = model, data, losses.coded(model, weigh)
     schedule = schedules.on(beta=schedules.linear_warmup(rising))
-    return beta.finished(config, 'experiments.collapse', parts, steps, schedule, told)
+    return beta.finished(config, 'experiments.collapse', parts, steps, schedule, lambda codes, key: {})
 
 
 if __name__ == '__main__':

@@ -26,6 +26,7 @@ def data_of(dataset: str, run: Any, **options: Any) -> Any:
 def kl_of(model: Any, x: Any) -> Any:
     """How KL(q || p) is had: by formula where the pair of families has one, else at the sample."""
     import jax
+    import jax.numpy as jnp
 
     from vae_jax import bounds
 
@@ -33,7 +34,7 @@ def kl_of(model: Any, x: Any) -> Any:
 
     def exact(params: Any, x: Any) -> Any:
         q = model.encode(params, x)
-        return bounds.closed_form(q, model.prior(params), None, None)
+        return bounds.closed_form(q, model.prior(params), None, jnp.zeros(()))
 
     try:
         jax.eval_shape(exact, params, x)

@@ -66,7 +66,7 @@ def model_of(config: Config, like: Any) -> Any:
 
         *above, last = config.latents
         bounded = vj.bounded_normal(-2.0, 1.0)  # unbounded scales start with rates of millions of nats
-        model = None
+        model: Any = None
         for size, below in zip(above, [*above[1:], last]):
             upper = vj.vae(encoder, decoder, latent=size, like=jnp.zeros(below), likelihood=bounded)
             model = upper if model is None else models.stacked(upper, model)

@@ -118,6 +118,6 @@ def _data(kind: str) -> Data:
         'table': (np.stack([wave[:, 0, 0], wave[:, 3, 2], bits[:, 1, 1], counts[:, 2, 4]], 1), None, identity()),
         'missing': (np.where(rng.random(wave.shape) < 0.3, np.nan, bits), None, observed),
     }.get(kind, (bits, 2, scale(2)))
-    x = jnp.asarray(x, jnp.float32 if levels is None else jnp.uint8)
-    split = lambda rows: Split({'x': x[rows], 'label': jnp.asarray(label[rows])}, levels, view)
+    stored = jnp.asarray(x, jnp.float32 if levels is None else jnp.uint8)
+    split = lambda rows: Split({'x': stored[rows], 'label': jnp.asarray(label[rows])}, levels, view)
     return Data(kind, split(slice(0, 80)), split(slice(80, 100)), split(slice(100, 120)), 'none')
