@@ -4,7 +4,6 @@ Nothing here knows what a VAE is.
 """
 
 from vae_jax.errors import Stopped
-from vae_jax.training.turns import Turns, alternating, divided, only
 from vae_jax.training.loop import Run, check, fit
 from vae_jax.training.options import accumulate, averaged, clipped, learning
 from vae_jax.training.parallel import data_parallel
@@ -21,6 +20,7 @@ from vae_jax.training.trainer import (
     warm_start,
     whole,
 )
+from vae_jax.training.turns import Turns, alternating, divided, only
 
 __all__ = [
     'Population',
