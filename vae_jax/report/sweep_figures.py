@@ -69,7 +69,9 @@ def line(summaries: Sequence[Summary], flag: str, metric: str, label: str, theme
         axes.scatter([place] * len(dots), dots, s=12, color=theme.bar, alpha=0.5, linewidths=0)
     mean = np.array([one.value.mean for one in found])
     half = np.nan_to_num(np.array([one.value.high - one.value.mean for one in found]))
-    axes.errorbar(x, mean, yerr=half, color=theme.bar, linewidth=1.4, capsize=3)
+    # words have no order that a line could follow
+    how = {'linewidth': 1.4} if numeric else {'linestyle': 'none', 'elinewidth': 1.4, 'marker': 'o', 'markersize': 5}
+    axes.errorbar(x, mean, yerr=half, color=theme.bar, capsize=3, **how)
     if numeric and x.min() > 0 and x.max() / x.min() >= 20:
         axes.set_xscale('log')
     axes.set_xticks(x if len(x) <= 12 else x[:: -(-len(x) // 12)])
