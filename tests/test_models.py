@@ -132,3 +132,26 @@ def test_bad_models_are_refused():
         model.encode(params, jnp.zeros((4, *IMAGE)))
     with pytest.raises(Fault, match='output_bias'):
         vj.vae(*net(), latent=2, like=jnp.zeros(IMAGE), output_bias=jnp.zeros(3))
+
+
+def test_wrong_products_are_refused_when_built_in_a_sentence():
+    build = lambda **options: vj.vae(
+        vj.mlp_encoder((8,)), vj.mlp_decoder((8,)), latent=2, like=jnp.zeros(IMAGE), **options
+    )
+    with pytest.raises(
+        Fault, match='the posterior Normal gives any real number, the prior HypersphericalUniform a unit'
+    ):
+        build(prior=lambda params: vj.HypersphericalUniform(2))
+    with pytest.raises(Fault, match='the posterior PowerSpherical gives a unit vector, the prior Normal any real'):
+        build(posterior=vj.PowerSpherical, prior=vj.models.standard_normal(2))
+    with pytest.raises(Fault, match='a multiple of 1/16 between 0 and 1, found 0.3'):
+        vj.vae(vj.mlp_encoder(()), vj.mlp_decoder(()), latent=2, like=jnp.full(4, 0.3), likelihood=vj.beta_binomial(17))
+    with pytest.raises(Fault, match='full_normal.* is over 3 dimensions, latent is 2'):
+        build(posterior=vj.full_normal(3))
+    model, x = build(posterior=vj.Bernoulli), jnp.zeros(IMAGE)
+    params = model.init(KEY, x)
+    with pytest.raises(Fault, match='Bernoulli samples carry no gradient.*score_elbo, vimco'):
+        vj.elbo(model, params, KEY, x)
+    model = vj.models.vampprior(build(), 3)
+    with pytest.raises(Fault, match='no closed form here; fix: pass kl=monte_carlo'):
+        vj.elbo(model, model.init(KEY, x), KEY, x)

@@ -75,11 +75,9 @@ def coded(model: Model, weigh: Weigh = beta, penalty: Penalty = no_penalty, of: 
         n = xs.shape[0]
         sample_key, penalty_key = random.split(key)
         p = model.prior(params)
-        jax.eval_shape(
-            lambda x: closed_form(model.encode(params, x), p, None, jnp.zeros(())), xs[0]
-        )  # refuses in a sentence
+        check_pathwise(jax.eval_shape(model.encode, params, xs[0]))
+        jax.eval_shape(lambda x: closed_form(model.encode(params, x), p, None, jnp.zeros(())), xs[0])
         q = vmap(lambda x: model.encode(params, x))(xs)
-        check_pathwise(q)
         z = vmap(lambda q, key: q.sample(key))(q, random.split(sample_key, n))
         distortion = -vmap(lambda z, x: model.decode(params, z).log_prob(x))(z, xs)
         rates = vmap(lambda q: _rates(q, p))(q)
