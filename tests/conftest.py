@@ -24,3 +24,11 @@ def programs_of_one_file():
     yield
     jax.clear_caches()
     gc.collect()
+
+
+@pytest.fixture(scope='module')
+def quickly_compiled():
+    """For files whose claims hold of unoptimized programs too: compiling them takes half of the time."""
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', False)

@@ -22,6 +22,8 @@ from vae_jax.distributions import Bernoulli, Normal, fixed_normal
 from vae_jax.errors import Fault
 from vae_jax.models import conditional as conditioning
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(3)
 DIMS, LATENT, N = 4, 2, 60
 LINEAR = vj.mlp_encoder(())

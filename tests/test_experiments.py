@@ -42,6 +42,8 @@ HEAVY = {
 }
 for name in ('posterior categorical', 'posterior bernoulli'):
     HEAVY[name] = {**HEAVY[name], 'objective': 'vimco', 'k': 3}
+for name in ('resnet', 'grey, normal', 'threshold', 'static', 'elbo of several samples', 'no validation'):
+    HEAVY[name] = SWITCHES[name]
 HEAVY['likelihood bernoulli'] = {'likelihood': 'bernoulli'}
 HEAVY['objective score'] = {**HEAVY['objective score'], 'posterior': 'bernoulli'}
 SWITCHES |= HEAVY

@@ -14,6 +14,8 @@ from tests.statistics import assert_mean
 from vae_jax import distributions as d
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(0)
 DRAWS = 8_000
 NO_DENSITY = ('Delta',)

@@ -16,6 +16,8 @@ from vae_jax import distributions as d
 from vae_jax.distributions import special
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(0)
 
 

@@ -1,6 +1,5 @@
 """Members and products: finite, one trace, gradients to exactly what learns, a member = its lone run, exact resume."""
 
-import inspect
 from pathlib import Path
 
 import jax
@@ -73,7 +72,7 @@ def test_it_learns_in_exactly_its_parts(name):
 
 
 PRODUCTS = [
-    pytest.param(row.name, marks=[] if i % 6 == 0 else [pytest.mark.slow]) for i, row in enumerate(products.PRODUCTS)
+    pytest.param(row.name, marks=[] if i % 8 == 0 else [pytest.mark.slow]) for i, row in enumerate(products.PRODUCTS)
 ]
 
 
@@ -143,12 +142,12 @@ def test_collections_are_whole_and_name_members():
 
 
 def test_a_new_member_stays_small():
-    for row in [*members.BOUNDS, *members.OBJECTIVES]:
+    """20 lines for an objective, 40 for a wrapper, 45 for a density with its sampler and KL."""
+    for row in ROWS.values():
         for function in row.adds:
-            assert page.lines_of(function) <= 20, (row.name, inspect.getsource(function))
-    for row in [*members.PRIORS, *members.POSTERIORS]:
-        for function in row.adds:
-            assert page.lines_of(function) <= 40, row.name
+            room, lines = function.__module__.split('.')[1], page.lines_of(function)
+            most = {'bounds': 20, 'losses': 20, 'distributions': 45}.get(room, 40)
+            assert lines <= most, (row.name, function.__name__, lines)
 
 
 def test_a_conditional_is_evaluated_given_what_each_row_says():

@@ -17,6 +17,8 @@ from vae_jax.errors import Fault
 from vae_jax.models import Model, standard_normal, vampprior
 from vae_jax.models.flows import contextual, flow_posterior, flow_prior
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(4)
 DIGITS = vj.data.load('digits')
 SMALL = networks.mlp_encoder((16,))

@@ -12,6 +12,8 @@ from vae_jax import flows, networks
 from vae_jax.distributions import Bernoulli, Normal
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(3)
 D, N = 4, 3
 SMALL = networks.mlp_encoder((8,))

@@ -20,6 +20,8 @@ from vae_jax.models import mixture_prior
 from vae_jax.models.base import check_fit
 from vae_jax.models.leapfrog import Leapfrogged, hamiltonian, heats, leapfrog, leapfrog_back
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(7)
 N = 20_000
 PLAIN = oracles.linear_gaussian(2, 3)

@@ -25,6 +25,8 @@ from vae_jax.models.layers import layer_rates, layer_terms
 from vae_jax.models.paths import top_down
 from vae_jax.models.rungs import Network, ladder, precision_weighted, relative, stacked, unmerged
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(6)
 BOUNDED = vj.bounded_normal(-2.0, 1.0)  # of a layer given the next: narrow nets begin with wild scales
 X = digits()['x'][0]

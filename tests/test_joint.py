@@ -28,6 +28,8 @@ from vae_jax.distributions.joined import Joint, discrete_kl, joint, part_kls, se
 from vae_jax.errors import Fault
 from vae_jax.losses.transport import part_capacities
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(4)
 FAMILY = joint(continuous=(Normal, 2), categories=(gumbel_softmax(3, 0.7), 2))
 

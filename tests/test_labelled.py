@@ -24,6 +24,8 @@ from vae_jax.models import conditional as conditioning
 from vae_jax.models import labelled
 from vae_jax.models.rungs import stacked
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(4)
 DIMS, CLASSES = 5, 3
 LINEAR = vj.mlp_encoder(())

@@ -22,6 +22,8 @@ from vae_jax.errors import Fault
 from vae_jax.evaluation import imputation
 from vae_jax.models import missing
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(8)
 DIMS = 5
 ORACLE = oracles.linear_gaussian(latent=2, dims=DIMS)

@@ -11,6 +11,8 @@ from jax import lax, random, vmap
 from vae_jax import networks
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(3)
 LATENT = 4
 MLP = (networks.mlp_encoder((9,), nn.tanh), networks.mlp_decoder((9,), nn.tanh))

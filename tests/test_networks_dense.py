@@ -15,6 +15,8 @@ from vae_jax import networks
 from vae_jax.errors import Fault
 from vae_jax.networks import transformer
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(5)
 SMALL = {'patch': 2, 'width': 8, 'depth': 1, 'heads': 2}
 ENCODERS = {

@@ -19,6 +19,8 @@ from vae_jax.distributions import Laplace, Normal, PowerSpherical, VonMisesFishe
 from vae_jax.errors import Fault
 from vae_jax.models import priors
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(4)
 X = vmap(small.DATA.train.view, (None, 0))(KEY, small.DATA.train.rows['x'][:9]).astype(jnp.float32)
 

@@ -17,6 +17,8 @@ from vae_jax.errors import Fault
 from vae_jax.losses import codebooks as losing
 from vae_jax.models import quantized as quantizing
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(5)
 K, D, P = 6, 3, 4
 X = small.DATA.example

@@ -19,6 +19,8 @@ from vae_jax.distributions import Categorical, FullNormal, Laplace, Mixture, Nor
 from vae_jax.errors import Fault
 from vae_jax.models import quantized
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(11)
 NORMAL = Normal(jnp.zeros(2), jnp.zeros(2))
 

@@ -19,6 +19,8 @@ from vae_jax.distributions import Bernoulli, Delta, Normal
 from vae_jax.errors import Fault
 from vae_jax.losses.transport import sliced_distance, sliced_wasserstein, squared_exponential, wae
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(8)
 
 

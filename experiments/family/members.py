@@ -264,7 +264,7 @@ NETWORKS = [
     Row('patch transformer',
         lambda b: elbo(b.vae(encoder=networks.transformer_encoder(3, 8, 1, 2),
                              decoder=networks.transformer_decoder(3, 8, 1, 2))),
-        'ELBO', 'Dosovitskiy et al. 2021', 'test_networks_transformer.py', (networks.transformer_encoder,),
+        'ELBO', 'Dosovitskiy et al. 2021', 'test_networks_dense.py', (networks.transformer_encoder,),
         networks='transformer, LayerNorm'),
 ]  # fmt: skip
 

@@ -42,6 +42,14 @@ def wake_sleep(model: Model) -> Callable[..., tuple[Array, Any]]:
     return reweighted_wake_sleep(model, k=1, dreams=1.0)
 
 
+def _check(k: int, dreams: float) -> None:
+    check_samples(k)
+    if not 0 <= dreams <= 1:
+        raise Fault(f'dreams is {dreams}', 'give a share of 0 to 1')
+    if k == 1 and dreams < 1:
+        raise Fault('one sample cannot be reweighted, so q would learn nothing of x', 'give k=2 or more, or dreams=1')
+
+
 def reweighted_wake_sleep(model: Model, k: int, dreams: float = 0.5) -> Callable[..., tuple[Array, Any]]:
     """-sum_i v_i log p(x, z_i) - (1 - dreams) sum_i v_i log q(z_i|x) + dreams sleep, v = softmax(log w), z_i ~ q.
 
@@ -49,11 +57,7 @@ def reweighted_wake_sleep(model: Model, k: int, dreams: float = 0.5) -> Callable
     The metric `bound` is IWAE's. Raises Fault on k < 1, on dreams outside [0, 1], and on k = 1 with dreams < 1: the
     weight of a lone sample is one, and q would learn to repeat itself.
     """
-    check_samples(k)
-    if not 0 <= dreams <= 1:
-        raise Fault(f'dreams is {dreams}', 'give a share of 0 to 1')
-    if k == 1 and dreams < 1:
-        raise Fault('one sample cannot be reweighted, so q would learn nothing of x', 'give k=2 or more, or dreams=1')
+    _check(k, dreams)
 
     def objective(params: Any, key: Array, x: Any, hyper: Any) -> tuple[Array, dict[str, Array]]:
         sample_key, dream_key = random.split(key)
