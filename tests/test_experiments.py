@@ -44,6 +44,7 @@ for name in ('posterior categorical', 'posterior bernoulli'):
     HEAVY[name] = {**HEAVY[name], 'objective': 'vimco', 'k': 3}
 for name in ('resnet', 'grey, normal', 'threshold', 'static', 'elbo of several samples', 'no validation'):
     HEAVY[name] = SWITCHES[name]
+del HEAVY['likelihood soft_bernoulli']  # it is 'grey, soft'
 HEAVY['likelihood bernoulli'] = {'likelihood': 'bernoulli'}
 HEAVY['objective score'] = {**HEAVY['objective score'], 'posterior': 'bernoulli'}
 SWITCHES |= HEAVY
