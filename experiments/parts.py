@@ -1,4 +1,4 @@
-"""From the configuration of experiments.vae to its data, networks and model."""
+"""From the configuration of experiments.vae to its data, networks, model and number of steps."""
 
 from typing import Any
 
@@ -79,3 +79,15 @@ def model_of(config: Any, data: Any, likelihood: Any) -> Any:
         **options,
     )
     return posterior.around(choices.PRIORS[config.prior].around(model, config, data), config)
+
+
+def length_of(config: Any, n: int) -> tuple[int, int]:
+    """(batch size, number of steps) for n training examples."""
+    batch, accumulate = config.batch_size, config.accumulate
+    if config.run.smoke:
+        batch = min(batch, n)
+        batch -= batch % accumulate if batch > accumulate else 0
+    steps = 5000 if config.steps is None else config.steps
+    if config.epochs is not None:
+        steps = config.epochs * max(1, n // batch)
+    return batch, min(steps, 20) if config.run.smoke else steps

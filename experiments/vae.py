@@ -251,18 +251,6 @@ def trainer_of(config: Config, model: Any, kl: Any, steps: int, batch: int, n: i
     return training.averaged(trainer, config.ema)
 
 
-def length_of(config: Config, n: int) -> tuple[int, int]:
-    """(batch size, number of steps) for n training examples."""
-    batch, accumulate = config.batch_size, config.accumulate
-    if config.run.smoke:
-        batch = min(batch, n)
-        batch -= batch % accumulate if batch > accumulate else 0
-    steps = 5000 if config.steps is None else config.steps
-    if config.epochs is not None:
-        steps = config.epochs * max(1, n // batch)
-    return batch, min(steps, 20) if config.run.smoke else steps
-
-
 def build(config: Config) -> Experiment:
     """The experiment of a configuration: trainer, data, model, and what to do when training is done."""
     from experiments import common, parts
@@ -273,7 +261,7 @@ def build(config: Config) -> Experiment:
     if config.select == 'best' and data.validation is None:
         raise Fault('--select best needs a validation split', 'use --select last, or --validation N')
     model = parts.model_of(config, data, likelihood)
-    batch, steps = length_of(config, len(data.train))
+    batch, steps = parts.length_of(config, len(data.train))
 
     kl = common.kl_of(model, data.example)
     validate = common.validator(model, data, kl) if config.select == 'best' else None
