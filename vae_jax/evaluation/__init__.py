@@ -18,7 +18,7 @@ from vae_jax.evaluation.codes import (
 from vae_jax.evaluation.factors import Gap, Spent, mutual_information, mutual_information_gap, spent
 from vae_jax.evaluation.imputation import imputations, impute, imputed, missing_error
 from vae_jax.evaluation.likelihood import ELBO, NLL, Estimate, elbo_estimate, log_p_streamed, nll
-from vae_jax.evaluation.streaming import log_cell, view_rows
+from vae_jax.evaluation.streaming import log_cell, some, view_rows
 
 __all__ = [
     'ELBO',
@@ -45,6 +45,7 @@ __all__ = [
     'reconstruct',
     'sample',
     'sample_means',
+    'some',
     'spent',
     'view_rows',
 ]

@@ -1,9 +1,11 @@
 """A split in blocks of a fixed size, the last one filled up, and each row as the model sees it."""
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +14,8 @@ import numpy as np
 from jax import Array, random, vmap
 
 from vae_jax import placement
-from vae_jax.errors import NUMBERS, Fault
+from vae_jax.errors import NUMBERS, USAGE, Fault
+from vae_jax.evaluation import keeping
 from vae_jax.models import Conditional, Model
 from vae_jax.models.conditional import at_row
 
@@ -39,15 +42,28 @@ def bar(total: int, quiet: bool, what: str) -> Any:
     return tqdm(total=total, disable=quiet, file=sys.stderr, unit='image', desc=what, mininterval=0.2)
 
 
-def blocks(split: Any, size: int, quiet: bool, what: str) -> Iterator[tuple[np.ndarray, int]]:
-    """Row numbers i32[size], the last block filled with its last row, and how many of them count."""
+def some(split: Any, n: int) -> Any:
+    """The first n rows of a split; they are seen under the keys they have in the whole of it.
+
+    Raises Fault on n < 1 and on fewer rows than that.
+    """
+    if not 1 <= n <= len(split):
+        raise Fault(
+            f'{n} examples were asked for, the split has {len(split)}', 'ask for 1 or more that are there', USAGE
+        )
+    return dataclasses.replace(split, rows={name: column[:n] for name, column in split.rows.items()})
+
+
+def blocks(split: Any, size: int, quiet: bool, what: str, first: int = 0) -> Iterator[tuple[np.ndarray, int]]:
+    """Row numbers i32[size] from `first` on, the last block filled with its last row, and how many of them count."""
     n = len(split)
     if n == 0:
         raise Fault('the split is empty', 'evaluate a split that has examples')
     if split.streamed:
         raise Fault('a streamed split cannot be evaluated as a whole', 'evaluate the test or the validation split')
     with bar(n, quiet, what) as progress:
-        for start in range(0, n, size):
+        progress.update(first)
+        for start in range(first, n, size):
             count = min(size, n - start)
             yield np.minimum(np.arange(start, start + size), n - 1).astype(np.int32), count
             progress.update(count)
@@ -59,21 +75,43 @@ def block(f: Rows, way: placement.Way, members: Any, shared: Any) -> Any:
     return way.over(f)(members, shared)
 
 
-def over(f: Rows, params: Any, key: Array, split: Any, size: int, quiet: bool, what: str) -> Any:
+def over(
+    f: Rows, params: Any, key: Array, split: Any, size: int, quiet: bool, what: str, kept: str | Path | None = None
+) -> Any:
     """f((params, key), (split, rows i32[size])) -> arrays [size, ...] over the whole split: numpy arrays [n, ...].
 
-    Of keys [m] and params [m, ...], the members of a population, a list of m of these.
+    Of keys [m] and params [m, ...], the members of a population, a list of m of these. What is done is stored in the
+    folder `kept` every few seconds, and a second call goes on behind it where `what` and all arrays are the same.
     """
     way = placement.default() if key.ndim else placement.alone
     members, (shared,) = placement.padded((params, key), way), placement.shared((split,), way)
 
-    def kept(rows: np.ndarray, count: int) -> Any:
-        found = jax.tree.map(np.asarray, block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way))))
-        if not key.ndim:
-            return jax.tree.map(lambda a: a[:count], found)
-        return [jax.tree.map(lambda a, i=i: a[i, :count], found) for i in range(key.size)]
+    def found(rows: np.ndarray) -> Any:
+        return block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
 
-    parts = [kept(rows, count) for rows, count in blocks(split, size, quiet, what)]
+    def cut(rows: np.ndarray, count: int) -> Any:
+        arrays = jax.tree.map(np.asarray, found(rows))
+        if not key.ndim:
+            return jax.tree.map(lambda a: a[:count], arrays)
+        return [jax.tree.map(lambda a, i=i: a[i, :count], arrays) for i in range(key.size)]
+
+    parts: list[Any] = []
+    begun, store = 0, None
+    if kept is not None and len(split):
+        one = jax.eval_shape(lambda: found(np.zeros(size, np.int32)))
+        store = keeping.store(kept, what, size, (params, key, split.rows), [one] * key.size if key.ndim else one)
+        parts, begun = keeping.read(store)
+    clock, row, fresh = keeping.started(begun), begun, []
+    for rows, count in blocks(split, size, quiet, what, begun):
+        fresh.append(cut(rows, count))
+        row += count
+        if store is not None and (keeping.is_due(clock) or row == len(split)):
+            keeping.write(store, clock.row, row - clock.row, _joined(fresh))
+            parts, fresh, clock = [*parts, _joined(fresh)], [], keeping.started(row)
+    return _joined([*parts, *fresh])
+
+
+def _joined(parts: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
