@@ -2,7 +2,7 @@
 
 import inspect
 
-from benchmarks import populations
+from benchmarks import evaluation, populations
 from benchmarks.driver import Contestant, Section
 from vae_jax import networks
 
@@ -36,6 +36,7 @@ NAMES = [
     'conv_128',
     'price',
     'quality',
+    evaluation.NAME,
     populations.GROUP,
     *populations.NAMES,
 ]
@@ -85,5 +86,6 @@ def sections(quick: bool, data_dir: str | None) -> list[Section]:
         Section('conv_128', 'convolutions 32-64, dense 256, latent 16, batch 128', conv, _with_bfloat16(CONV)),
         Section('price', price.label, {'rows': 0, 'batch': 128, 'latent': 20}, (price,), -1),
         *_quality(quick, data_dir),
+        evaluation.section(quick),
         *populations.sections(quick),
     ]

@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from benchmarks import populations
+from benchmarks import evaluation, populations
 
 HERE = Path(__file__).parent
 # what was promised: (section, peer, its seconds over ours)
@@ -73,7 +73,8 @@ def markdown(results: dict) -> str:
     for name, section in sections.items():
         if name.startswith(('mlp', 'conv')):
             lines += _timings(section)
-    lines += [*_price(sections), *_quality(sections), *populations.markdown(sections, QUIET)]
+    lines += [*_price(sections), *_quality(sections), *evaluation.markdown(sections, QUIET)]
+    lines += populations.markdown(sections, QUIET)
     return '\n'.join(lines).rstrip() + '\n'
 
 

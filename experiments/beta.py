@@ -67,7 +67,8 @@ def model_of(config: Any, data: Any) -> Any:
 def by_factors(data: Any) -> Any:
     """told(codes, key): the gap of every factor, and what the rate is spent on."""
     from vae_jax.data import CATALOGUE
-    from vae_jax.evaluation.factors import mutual_information_gap, spent
+    from vae_jax.disentanglement import mutual_information_gap
+    from vae_jax.evaluation import spent
 
     def told(codes: Any, key: Any) -> dict[str, float]:
         gap = mutual_information_gap(codes['mean'], {name: codes[name] for name in CATALOGUE[data.name].factors})

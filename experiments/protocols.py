@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import studies
+from experiments import disentangled, estimates, gaps, studies, usefulness
 
 HERE = Path(__file__).parent
 
@@ -61,11 +61,20 @@ with evaluation and report, a seed, in seconds.
 
 """
 
+EVALUATIONS = {
+    'estimates': (estimates.table, 'Estimators of -log p(x), side by side'),
+    'gaps': (gaps.table, 'Where the ELBO is lost'),
+    'usefulness': (usefulness.table, 'What codes and samples are good for'),
+    'disentanglement': (disentangled.table, 'Disentanglement on sprites'),
+}
+
+
 STUDIES = """## Studies
 
 Sweeps over seeds, stored by `python -m experiments.studies NAME RUN ...`. Values are means over seeds +- half of their
 95 % t interval, rows ordered by the first metric; the last column is the difference to the first row, paired by seed,
-with its 95 % interval, not corrected for the number of comparisons.
+with its 95 % interval, which is for one comparison. p is that of the paired t test, corrected by Holm's method for all
+pairs of rows: above 0.05 the row cannot be told from the first. Without p nothing was corrected.
 """
 
 
@@ -128,6 +137,20 @@ def _cell(rows: list[dict[str, Any]], metric: str, sign: int) -> str:
     return f'{mean:.2f} +- {error:.2f}'
 
 
+def evaluations() -> list[str]:
+    """A section for each stored result of trained models that were measured further."""
+    told = ['## Evaluations\n\nWhat each number is: [docs/evaluation.md](../docs/evaluation.md).']
+    for name, (table_of, title) in EVALUATIONS.items():
+        path = HERE / 'results' / f'{name}.json'
+        if not path.exists():
+            told.append(f'### {title}\n\nNot run.')
+            continue
+        stored = json.loads(path.read_text())
+        made = f'`{stored["command"]}`, {stored["machine"]}, {stored["date"]}.'
+        told.append(f'### {title}\n\n{made}\n\n{table_of(stored).strip()}')
+    return told
+
+
 def table() -> str:
     """experiments/README.md, from the stored results."""
 
@@ -150,7 +173,7 @@ def table() -> str:
         details.append(
             f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
-    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections()]
+    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections(), *evaluations()]
     return '\n\n'.join(told) + '\n'
 
 

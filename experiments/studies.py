@@ -1,6 +1,7 @@
 """Studies: finished sweeps whose results are committed, and shown in experiments/README.md.
 
-Claim     A study's table is computed from its run directories: means over seeds, 95 % t intervals, paired differences.
+Claim     A study's table is computed from its run directories: means over seeds, 95 % t intervals, paired differences,
+          and which of them are differences when all pairs of rows were compared.
 Command   python -m experiments.studies vampprior RUN [RUN ...] --metrics test_nll test_elbo active_units
           python -m experiments.protocols                         (writes experiments/README.md)
 Expected  experiments/results/studies/vampprior.json
@@ -86,7 +87,7 @@ def summarize(rows: Sequence[dict[str, Any]], metrics: Sequence[str], direction:
         for metric in metrics:
             found = statistics.interval(row[metric] for row in one.rows if isinstance(row.get(metric), int | float))
             values[metric] = {**_plainly(found), 'n': found.n}
-        gap = one.difference and _plainly(one.difference)
+        gap = one.difference and {**_plainly(one.difference), 'p': one.p}
         summary.append({'flags': one.flags, 'seeds': one.value.n, 'lost': one.lost, 'values': values, 'to_best': gap})
     return summary
 
@@ -162,7 +163,9 @@ def _gap(row: dict[str, Any]) -> str:
     found = row['to_best']
     if found is None or found['low'] is None:
         return ''
-    return f'{found["mean"]:.2f} [{found["low"]:.2f}, {found["high"]:.2f}]'
+    told = f'{found["mean"]:.2f} [{found["low"]:.2f}, {found["high"]:.2f}]'
+    p = found.get('p')  # studies that were stored before there was one have none
+    return told + (f', p {p:.2g}' if p is not None else '')
 
 
 def section(name: str, document: dict[str, Any]) -> str:

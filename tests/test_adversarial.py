@@ -182,6 +182,7 @@ def line(n=4096):
     return vj.data.from_arrays('line', np.asarray(rows))
 
 
+@pytest.mark.slow
 def test_a_gan_moves_to_a_gaussian_on_a_line():
     data, leaky = line(), partial(jax.nn.leaky_relu, negative_slope=0.2)
     judge = adv.critic(vj.mlp_encoder((32,), leaky))

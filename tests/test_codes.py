@@ -82,6 +82,7 @@ def test_free_bits_keep_their_conventions():
     assert value(losses.free_bits, 0.7) == pytest.approx((0.7 + 1.2) / 2)
     assert value(losses.free_bits_each, 0.4) == pytest.approx((0.4 + 0.5 + 0.4 + 0.9) / 2)
     assert value(losses.free_bits_mean, 0.4) == pytest.approx(0.4 + 0.7)
+    assert value(losses.free_bits_mean, 0.25) == pytest.approx(0.25 + 0.7)  # of each example it would be 0.975
     for f in (losses.free_bits, losses.free_bits_each, losses.free_bits_mean):
         assert value(f, 0.0) == pytest.approx(float(losses.beta(rates, Hyper())))
         assert not np.any(jax.grad(lambda r, f=f: f(r, Hyper(free=9.0)))(rates))
@@ -109,6 +110,10 @@ def test_there_is_no_total_correlation_where_all_posteriors_are_one():
     _, parts = losses.total_correlation(N, losses.stratified)(same, KEY, Hyper())
     for part in ('mutual_information', 'total_correlation', 'dimension_kl'):
         np.testing.assert_allclose(parts[part], 0, atol=1e-5)
+    # weights of 1 / (b N) say that each example is one of N: log N of the mixture, D log N of the product
+    _, parts = losses.total_correlation(N, losses.weighted)(same, KEY, Hyper())
+    np.testing.assert_allclose(parts['mutual_information'], np.log(N), rtol=1e-5)
+    np.testing.assert_allclose(parts['total_correlation'], (D - 1) * np.log(N), rtol=1e-5)
 
 
 def test_stratified_weights_are_unbiased_over_batches():

@@ -12,6 +12,7 @@ from tests import oracles, small
 from vae_jax import bounds, evaluation, placement
 from vae_jax.data.splits import Split, dequantize, identity, scale
 from vae_jax.errors import Fault
+from vae_jax.evaluation import weights
 
 KEY = random.key(5)
 MODEL = oracles.linear_gaussian(latent=2, dims=4)
@@ -45,6 +46,36 @@ def test_streaming_is_the_plain_sum(k):
     log_w = jax.vmap(lambda z: bounds.log_weight(MODEL, PARAMS, q, z, X[0]))(zs)
     np.testing.assert_allclose(streamed, jax.scipy.special.logsumexp(log_w) - np.log(k), rtol=1e-5)
     np.testing.assert_allclose(effective, bounds.effective_samples(log_w), rtol=1e-3)
+
+
+def test_a_million_samples_are_summed_as_in_float64():
+    """The same log w, summed in blocks as they come and at once in float64."""
+    log_w_of = lambda key: 3.0 * random.normal(key) - 120.0
+    found = jax.jit(lambda: weights.weights_streamed(log_w_of, KEY, 1_000_000, 200))()
+    draws = jax.jit(lambda i: jax.vmap(log_w_of)(random.split(random.fold_in(KEY, i), 200)))
+    log_w = np.asarray(jax.lax.map(draws, jnp.arange(5000)), np.float64).ravel()
+    w = np.exp(log_w - log_w.max())
+    assert abs(float(found.log_mean) - log_w.max() - np.log(w.mean())) < 1.6e-5  # two units in the last place
+    assert abs(float(found.mean) - log_w.mean()) < 1.6e-5
+    np.testing.assert_allclose(found.effective, w.sum() ** 2 / np.sum(w**2), rtol=1e-4)
+
+
+def test_float64_is_had_on_request_and_only_there():
+    found = vj.nll(MODEL, EXACT, SPLIT, KEY, k=7, dtype='float64')
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), EXACT)
+    covariance = wide['W'] @ wide['W'].T + np.exp(2 * wide['log_s']) * np.eye(4)
+    exact = scipy.stats.multivariate_normal.logpdf(np.asarray(X, np.float64), wide['b'], covariance)
+    np.testing.assert_allclose(found.estimate.values, -exact, rtol=1e-5)  # the encoder is exact to float32
+    assert found.effective.dtype == np.float64 and jnp.zeros(1).dtype == jnp.float32
+
+
+def test_too_few_effective_samples_are_told(capsys):
+    poor = {**PARAMS, 'V': 0.0 * PARAMS['V'], 'log_std': PARAMS['log_std'] - 2}
+    found = vj.nll(MODEL, poor, SPLIT, KEY, k=20)
+    assert 'fewer than 2 effective' in str(found) and not capsys.readouterr().err
+    vj.nll(MODEL, poor, SPLIT, KEY, k=20, quiet=False)
+    assert capsys.readouterr().err.count('note: ') == 1
+    assert not vj.nll(MODEL, EXACT, SPLIT, KEY, k=20).note
 
 
 def test_a_ragged_split_counts_every_example_once_whatever_its_order():
@@ -138,6 +169,10 @@ def test_bad_calls_are_refused():
         assert fault.value.code == 4
     with pytest.raises(Fault, match='k is 0'):
         vj.nll(MODEL, PARAMS, SPLIT, KEY, k=0)
+    with pytest.raises(Fault, match='samples is 0'):
+        vj.elbo_estimate(MODEL, PARAMS, SPLIT, KEY, samples=0)
+    with pytest.raises(Fault, match='a point'):  # an autoencoder
+        vj.nll(MODEL._replace(encode=lambda p, x: vj.distributions.Delta(p['V'] @ x)), PARAMS, SPLIT, KEY)
     wide = small.model(small.DATA.example, latent=3)
     with pytest.raises(Fault, match='latent of 2'):
         evaluation.manifold(wide, wide.init(KEY, small.DATA.example))

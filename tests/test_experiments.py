@@ -14,6 +14,8 @@ from vae_jax import cli, config, runs
 from vae_jax import flags as flag_parsing
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 ROOT = Path(__file__).parent.parent
 SWITCHES = {
     'default': {},
@@ -42,7 +44,16 @@ HEAVY = {
 }
 for name in ('posterior categorical', 'posterior bernoulli'):
     HEAVY[name] = {**HEAVY[name], 'objective': 'vimco', 'k': 3}
-for name in ('resnet', 'grey, normal', 'threshold', 'static', 'elbo of several samples', 'no validation'):
+for name in (
+    'sphere',
+    'penalty',
+    'resnet',
+    'grey, normal',
+    'threshold',
+    'static',
+    'elbo of several samples',
+    'no validation',
+):
     HEAVY[name] = SWITCHES[name]
 del HEAVY['likelihood soft_bernoulli']  # it is 'grey, soft'
 HEAVY['likelihood bernoulli'] = {'likelihood': 'bernoulli'}
@@ -61,13 +72,6 @@ EXPERIMENTS = [
     ('vq', {}),
 ]
 STORIES = ('estimators', 'flows', 'hyperspherical', 'iwae', 'vampprior')
-
-
-@pytest.fixture(scope='module', autouse=True)
-def unoptimized():
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 def run(out, **fields):
@@ -125,10 +129,12 @@ def test_a_study_is_computed_from_its_runs(tmp_path):
     ]
     first, second = studies.summarize(rows, ['test_nll'], 'min')
     assert first['flags'] == {'k': 1} and first['values']['test_nll']['mean'] == 11 and first['to_best'] is None
-    assert second['to_best'] == {'mean': 10.0, 'low': 10.0, 'high': 10.0} and second['seeds'] == 3
+    assert second['to_best'] == {'mean': 10.0, 'low': 10.0, 'high': 10.0, 'p': 0.0} and second['seeds'] == 3
     document = {'rows': [first, second], 'metrics': ['test_nll'], 'commands': ['python -m it'], 'note': '', 'runs': 6}
     text = studies.section('it', {**document, 'training_s': 3, 'machine': 'one', 'date': 'today', 'versions': {}})
-    assert '| 1 | 11.00 +- 2.48 | 3 |  |' in text and '| 2 | 21.00 +- 2.48 | 3 | 10.00 [10.00, 10.00] |' in text
+    assert '| 1 | 11.00 +- 2.48 | 3 |  |' in text and '| 2 | 21.00 +- 2.48 | 3 | 10.00 [10.00, 10.00], p 0 |' in text
+    del second['to_best']['p']  # as studies were stored before
+    assert 'p 0' not in studies.section('it', {**document, 'training_s': 3, 'machine': '', 'date': '', 'versions': {}})
     with pytest.raises(Fault, match='test_nll'):
         studies.summarize(rows, ['test_nl'], 'min')
 

@@ -14,16 +14,11 @@ from tests.test_training import stop_at
 from vae_jax import training
 from vae_jax.models import Conditional
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 ROOT = Path(__file__).parent.parent
 ROWS = {row.name: row for row in [*members.MEMBERS, *products.PRODUCTS]}
 SIZE = 8
-
-
-@pytest.fixture(scope='module', autouse=True)
-def unoptimized():
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture(autouse=True)

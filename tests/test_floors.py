@@ -7,15 +7,17 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'vae_jax'
 GROUND = {'errors', 'hosts', 'placement'}  # hosts and placement know jax alone
-PROBABILITY = ['kernels', 'distributions', 'networks', 'flows', 'models', 'bounds', 'losses', 'evaluation', 'samplers']
+PROBABILITY = ['kernels', 'distributions', 'networks', 'flows', 'models', 'bounds', 'losses']
+PROBABILITY += ['disentanglement', 'evaluation', 'samplers']
 MACHINE = [
     {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'statistics', 'plot', 'process', 'experiment'},
     {'data', 'checkpoints', 'runs', 'report', 'trackers'},
     {'training'},
     {'sweeps', 'launchers'},
 ]
-ABOVE = {'cli', 'verbs', '__main__', '__init__'}
-SHARED = {'data': {'kernels'}}  # the views call the binarization kernel
+ABOVE = {'cli', 'verbs', 'opened', 'measures', 'evaluating', '__main__', '__init__'}
+# the views call the binarization kernel; a long evaluation keeps its parts in files, and tests its ranks
+SHARED = {'data': {'kernels'}, 'evaluation': {'files', 'statistics'}}
 
 
 def imports(room):
@@ -35,7 +37,7 @@ def imports(room):
 
 def below(room):
     if room in PROBABILITY:
-        return GROUND | set(PROBABILITY[: PROBABILITY.index(room)])
+        return GROUND | set(PROBABILITY[: PROBABILITY.index(room)]) | SHARED.get(room, set())
     floor = next(i for i, rooms in enumerate(MACHINE) if room in rooms)
     return GROUND | set().union(*MACHINE[: floor + 1]) | SHARED.get(room, set())
 

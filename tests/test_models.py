@@ -14,12 +14,14 @@ from tests import small
 from vae_jax import distributions as d
 from vae_jax.errors import Fault
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(7)
 IMAGE, FLAT = (6, 5, 1), (7,)
 NETWORKS = {
     'mlp': (lambda: vj.mlp_encoder((8,)), lambda: vj.mlp_decoder((8,))),
-    'conv': (lambda: vj.conv_encoder((4, 8), 8), lambda: vj.conv_decoder((8, 4), 8)),
-    'resnet': (lambda: vj.resnet_encoder((4, 8), 8), lambda: vj.resnet_decoder((8, 4), 8)),
+    'conv': (lambda: vj.conv_encoder((4,), 8), lambda: vj.conv_decoder((4,), 8)),
+    'resnet': (lambda: vj.resnet_encoder((4,), 8), lambda: vj.resnet_decoder((4,), 8)),
 }
 LIKELIHOODS = {
     'bernoulli': (d.Bernoulli, lambda u: (u > 0.5) * 1.0),
@@ -40,14 +42,6 @@ MEMBERS = sorted(
     | {(n, l, 'normal', 'elbo') for n, l in itertools.product(('conv', 'resnet'), ('bernoulli', 'logistic'))}
     | {('mlp', 'bernoulli', p, o) for p, o in itertools.product(POSTERIORS, OBJECTIVES)}
 )
-
-
-@pytest.fixture(scope='module', autouse=True)
-def unoptimized():
-    """Every claim here holds of unoptimized programs too, and compiling them takes a third of the time."""
-    jax.config.update('jax_disable_most_optimizations', True)
-    yield
-    jax.config.update('jax_disable_most_optimizations', False)
 
 
 def build(network, likelihood, posterior, objective, shape=IMAGE):

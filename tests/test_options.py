@@ -16,6 +16,8 @@ from vae_jax import cli, config, runs, schedules, training
 from vae_jax.errors import Fault
 from vae_jax.training import chunk as chunks
 
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
 KEY = random.key(5)
 LOSS = vj.per_example(vj.beta_elbo(small.MODEL))
 ADAM = lambda hyper: optax.adam(hyper.lr)

@@ -167,6 +167,7 @@ ALONE = """
 """
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_is_not_there_is_named():
     process = started(ALONE)
     _, said = process.communicate(timeout=60)

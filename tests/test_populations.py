@@ -94,7 +94,7 @@ def test_a_population_stopped_and_resumed_equals_the_whole(whole, tmp_path, step
 WILD = np.array([1e-2, 1e30, 1e-3], np.float32)
 
 
-@pytest.mark.parametrize('name', WAYS)
+@pytest.mark.parametrize('name', [pytest.param(name, marks=[pytest.mark.slow] * (name == 'together')) for name in WAYS])
 def test_a_member_that_diverges_is_frozen_and_stops_nobody(name, capsys):
     def fit_wild(**options):
         return fit(way=WAYS[name], lrs=WILD, **options)
@@ -206,7 +206,7 @@ def on_devices(n, script, *args):
     return done.stdout
 
 
-@pytest.mark.parametrize('n', [2, 8])
+@pytest.mark.parametrize('n', [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_sharded_equals_unsharded(whole, tmp_path, n):
     """Five members on 2 devices and on 8: neither divides them, and on eight most have none."""
     on_devices(n, ON_DEVICES, str(tmp_path / 'found.npz'))

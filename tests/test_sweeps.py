@@ -416,7 +416,8 @@ def test_intervals_are_those_of_students_t():
         x, y = rng.normal(3, 2, n), rng.normal(3, 2, n)
         low, high = scipy.stats.t.interval(0.95, n - 1, x.mean(), scipy.stats.sem(x))
         found = statistics.interval(x)
-        np.testing.assert_allclose(found, (x.mean(), low, high, n), rtol=1e-12)
+        np.testing.assert_allclose(found[:4], (x.mean(), low, high, n), rtol=1e-12)
+        assert found.kind == 't'
         test = scipy.stats.ttest_rel(x, y)
         paired = statistics.paired(dict(enumerate(x)), dict(enumerate(y)))
         np.testing.assert_allclose((paired.low, paired.high), test.confidence_interval(0.95), rtol=1e-10)
@@ -441,6 +442,10 @@ def test_a_configuration_that_lost_a_run_is_not_the_best_and_seeds_pair_the_othe
     by = {one.flags['beta']: one for one in found}
     assert not by[2.0].difference.contains_zero and by[2.0].difference.mean == pytest.approx(1.02)
     assert by[4.0].difference.contains_zero or found[0].flags['beta'] == 4.0
+    assert by[2.0].differs and by[2.0].p == pytest.approx(
+        3 * scipy.stats.ttest_1samp(1 + 0.01 * np.arange(5), 0).pvalue
+    )
+    assert not found[0].differs and not any(one.differs for one in found if one.value.n < 2)
     assert statistics.compared(rows, ['beta'], 'nll', 'max')[0].flags['beta'] == 2.0
 
 
@@ -454,6 +459,13 @@ def test_a_difference_whose_interval_contains_zero_is_not_called_one():
     assert apart.startswith('Lowest \u2212log p(x): beta 1, 90.40 nats') and 'differs from the other' in apart
     alike = said({1.0: lambda s: 90 + s % 2, 2.0: lambda s: 90.1 + (s + 1) % 2})
     assert '1 of the 1 others cannot be told from it' in alike and 'differs' not in alike
+    # an interval without zero is not enough where 15 pairs were looked at: six draws of one distribution
+    draws = np.random.default_rng(6).normal(0, 1, (6, 5))
+    rows = [row(float(i), seed, draws[i, seed]) for i in range(6) for seed in range(5)]
+    found = statistics.compared(rows, ['beta'], 'nll')
+    assert not all(one.difference.contains_zero for one in found[1:]) and not any(one.differs for one in found)
+    several = vj.report.winner(found, 'nll', 'min', 'nats')
+    assert '5 of the 5 others cannot be told from it' in several and "Holm's method for all pairs" in several
     single = said({1.0: lambda s: 90.0, 2.0: lambda s: 100.0}, seeds=1)
     assert 'no interval' in single and 'may be chance' in single and 'differs' not in single
 

@@ -125,6 +125,7 @@ def test_two_kills_between_the_two_saves_leave_a_run_that_resumes(whole, tmp_pat
     assert_same(fit(tmp_path / 'run'), whole)
 
 
+@pytest.mark.slow
 def test_two_host_devices_give_the_same_run(whole, tmp_path):
     process = start(tmp_path / 'run', STEPS, XLA_FLAGS='--xla_force_host_platform_device_count=2')
     out, _ = process.communicate(timeout=120)

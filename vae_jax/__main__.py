@@ -19,10 +19,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
-    from vae_jax import verbs
+    from vae_jax import evaluating, verbs
 
     known: dict[str, tuple[Any, Callable[[Any], None]]] = {
-        'evaluate': (verbs.Evaluate, verbs.evaluate),
+        'evaluate': (evaluating.Evaluate, evaluating.evaluate),
         'report': (verbs.Report, verbs.report),
         'sample': (verbs.Sample, verbs.sample),
         'encode': (verbs.Encode, verbs.encode),

@@ -1,32 +1,19 @@
 """What `python -m vae_jax <verb>` does to a run directory: a verb is a dataclass of arguments and a function of it."""
 
 import dataclasses
-import json
 import os
 import platform
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from vae_jax import process
 from vae_jax.config import POSITIONAL, Range
-from vae_jax.errors import ENVIRONMENT, USAGE, Fault
+from vae_jax.errors import ENVIRONMENT, Fault
+from vae_jax.opened import loaded_run, out_file, run_directory, say_done, write_npz
 from vae_jax.process import say
 
 _PACKAGES = ('vae_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'tensorflow-datasets', 'array_record')
 Run = Annotated[str, POSITIONAL]
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Importance-sampled -log p(x) of a finished run. Writes RUN/evaluation/nll.json; result.json never changes."""
-
-    run: Run
-    """the directory of a run"""
-    k: Annotated[int, Range(1)] = 5000
-    """importance samples an image"""
-    split: Literal['test', 'validation', 'train'] = 'test'
-    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
-    quiet: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,53 +63,27 @@ class Doctor:
     """prepared datasets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets"""
 
 
-def evaluate(args: Evaluate) -> None:
-    loaded, split = _loaded(args.run, args.split)
-    import numpy as np
-
-    from vae_jax import cli, evaluation, runs
-
-    key = cli.keys(args.seed).verbs
-    found = evaluation.nll(loaded.model, loaded.params, split, key, k=args.k, quiet=args.quiet)
-    estimate = found.estimate
-    told = {
-        'nll': estimate.mean,
-        'nll_se': estimate.se,
-        'nll_bits_per_dim': estimate.bits_per_dim,
-        'nll_bits_per_dim_se': estimate.bits_per_dim_se,
-        'effective_samples': float(np.median(found.effective)),
-        'examples': len(split),
-        'units': {'nll': 'nats', 'nll_se': 'nats', 'nll_bits_per_dim': 'bits/dim', 'nll_bits_per_dim_se': 'bits/dim'},
-        **{name: value for name, value in dataclasses.asdict(args).items() if name in ('split', 'k', 'seed')},
-    }
-    path = Path(args.run) / 'evaluation' / ('nll.json' if args.split == 'test' else f'nll_{args.split}.json')
-    path.parent.mkdir(exist_ok=True)
-    runs.write_json(path, told)
-    say(f'-log p(x), {args.split}: {found}')
-    _done(path, json.loads(path.read_text()))
-
-
 def report(args: Report) -> None:
-    path = _directory(args.run)
+    path = run_directory(args.run)
     from vae_jax import cli, runs
 
     if 'points' in runs.read_json(path / 'config.json'):
         from vae_jax.sweeps import gathering
 
-        _done(gathering.draw(path))
+        say_done(gathering.draw(path))
         return
-    loaded, _ = _loaded(args.run, 'test')
+    loaded, _ = loaded_run(args.run, 'test')
     if loaded.result is None:
         raise Fault(f'{path} is not finished, so it has nothing to report', 'finish it: start its command again')
     stored = runs.read_json(path / 'config.json')
     key = cli.keys(stored['config']['run']['seed']).figures
     metrics = runs.read_metrics(path / 'metrics.jsonl')
-    _done(loaded.experiment.figures(path, loaded.params, key, metrics, loaded.result, stored['config']))
+    say_done(loaded.experiment.figures(path, loaded.params, key, metrics, loaded.result, stored['config']))
 
 
 def sample(args: Sample) -> None:
-    out = _file(args.out, '.png', '.npz')
-    loaded, _ = _loaded(args.run, 'test')
+    out = out_file(args.out, '.png', '.npz')
+    loaded, _ = loaded_run(args.run, 'test')
     from vae_jax import cli, evaluation, plot
 
     key = cli.keys(args.seed).verbs
@@ -130,21 +91,21 @@ def sample(args: Sample) -> None:
     if out.suffix == '.png':
         plot.grid(means, out)
     else:
-        _npz(out, {'x': evaluation.sample(loaded.model, loaded.params, key, args.n), 'mean': means})
-    _done(out)
+        write_npz(out, {'x': evaluation.sample(loaded.model, loaded.params, key, args.n), 'mean': means})
+    say_done(out)
 
 
 def encode(args: Encode) -> None:
-    out = _file(args.out, '.npz')
-    loaded, split = _loaded(args.run, args.split)
+    out = out_file(args.out, '.npz')
+    loaded, split = loaded_run(args.run, args.split)
     from vae_jax import evaluation
 
-    _npz(out, evaluation.encode(loaded.model, loaded.params, split, quiet=args.quiet))
-    _done(out)
+    write_npz(out, evaluation.encode(loaded.model, loaded.params, split, quiet=args.quiet))
+    say_done(out)
 
 
 def verify(args: Verify) -> None:
-    path = _directory(args.run)
+    path = run_directory(args.run)
     process.start_jax()
     from vae_jax import runs
 
@@ -183,54 +144,6 @@ def doctor(args: Doctor) -> None:
     if float(jax.jit(lambda a: (a @ a).sum())(ones)) != 64.0**3:
         raise Fault('a compiled 64 x 64 product is wrong', 'reinstall jax and jaxlib for this machine', ENVIRONMENT)
     say('compiling  works: a 64 x 64 product is right')
-
-
-def _loaded(directory: str, split: str) -> tuple[Any, Any]:
-    _directory(directory)
-    process.start_jax()
-    from vae_jax import runs
-
-    loaded = runs.load(directory)
-    if loaded.experiment is None:
-        fix = 'use vae_jax.load(run, build=your_build) from Python, in the folder of the experiment'
-        raise Fault(f'the experiment of {directory} cannot be imported', fix, ENVIRONMENT)
-    data = loaded.experiment.data
-    if runs.trained_on(directory) not in (None, data.fingerprint):
-        what = f'the data {data.name} have changed: they are not those that {directory} was trained on'
-        raise Fault(what, 'put back the data as they were, or train again on these with another --out', ENVIRONMENT)
-    rows = getattr(data, split)
-    if rows is None:
-        raise Fault(f'{data.name} has no {split} split', 'choose another --split', USAGE)
-    return loaded, rows
-
-
-def _directory(name: str) -> Path:
-    path = Path(name)
-    if not (path / 'config.json').is_file():
-        raise Fault(f'{name} is no run directory: it has no config.json', 'give the path of a run, such as runs/...')
-    return path
-
-
-def _file(name: str, *suffixes: str) -> Path:
-    path = Path(name)
-    if path.suffix not in suffixes:
-        raise Fault(f'--out is {name!r}', f'give a file that ends in {" or ".join(suffixes)}')
-    if not path.parent.is_dir():
-        raise Fault(f'--out is {name!r}, and {path.parent} is no folder', f'mkdir -p {path.parent}')
-    return path
-
-
-def _npz(path: Path, arrays: dict[str, Any]) -> None:
-    import numpy as np
-
-    draft = path.with_name(f'{path.name}.tmp-{os.getpid()}')
-    with draft.open('wb') as file:
-        np.savez(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
-    draft.replace(path)
-
-
-def _done(path: Path, told: dict[str, Any] | None = None) -> None:
-    say(json.dumps({**(told or {}), 'path': str(path)}))
 
 
 def _cores() -> int:

@@ -56,7 +56,7 @@ def write(store: Store, row: int, rows: int, part: Any) -> None:
     """Adds the part that begins at `row`, whole or not at all. Raises Fault (code 3) where it cannot be written."""
     named = {f'{i}': leaf for i, leaf in enumerate(jax.tree.leaves(part))}
     with replacing(store.folder / f'{row}.npz') as temporary, open(temporary, 'wb') as stream:
-        np.savez(stream, rows=np.int64(rows), **named)  # type: ignore[arg-type]
+        np.savez(stream, rows=np.int64(rows), **named)
 
 
 def forget(kept: str | os.PathLike[str]) -> None:

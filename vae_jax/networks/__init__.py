@@ -8,12 +8,14 @@ sums, activations and, on a CPU, the weights' gradients stay float32. Any other 
 base           Head, Decoder
 dense          mlp_encoder, mlp_decoder, and gated
 convolutional  conv_encoder, conv_decoder, and residual
+stages         conv_stage, conv_output: parts of deep hierarchies, from image to image
 transformer    transformer_encoder, transformer_decoder: of patches
 """
 
 from vae_jax.networks.base import Activation, Decoder, Head, Norm, Shape
 from vae_jax.networks.convolutional import conv_decoder, conv_encoder, resnet_decoder, resnet_encoder
 from vae_jax.networks.dense import gated_mlp_decoder, gated_mlp_encoder, mlp_decoder, mlp_encoder
+from vae_jax.networks.stages import conv_output, conv_stage
 from vae_jax.networks.transformer import (
     class_token,
     every_token,
@@ -33,6 +35,8 @@ __all__ = [
     'class_token',
     'conv_decoder',
     'conv_encoder',
+    'conv_output',
+    'conv_stage',
     'every_token',
     'gated_mlp_decoder',
     'gated_mlp_encoder',

@@ -71,27 +71,35 @@ def winner(found: Sequence[Summary], metric: str, direction: str, unit: str) -> 
     others = [one for one in found[1:] if one.value.n]
     if not others:
         return said
-    if all(one.difference is None or one.difference.n < 2 for one in others):
+    if all(one.p is None for one in others):
         return f'{said}\nThere is one seed, so no interval: any of these differences may be chance. Give --seeds 5.'
-    alike = [one for one in others if one.difference is None or one.difference.contains_zero]
+    alike, how = [one for one in others if not one.differs], _corrected(found)
     if not alike:
         count = 'the other' if len(others) == 1 else f'each of the {len(others)} others'
-        return f'{said}\nIt differs from {count}: no 95 % t interval of a difference paired by seed contains zero.'
+        highest = max(one.p or 0.0 for one in others)
+        return f'{said}\nIt differs from {count}: {how} give p at most {highest:.2g}.'
     names = '; '.join(in_words(one.flags) for one in alike[:4]) + (
         f'; and {len(alike) - 4} more' if len(alike) > 4 else ''
     )
     return (
-        f'{said}\n{len(alike)} of the {len(others)} others cannot be told from it, as the 95 % t interval of the '
-        f'difference paired by seed contains zero: {names}.'
+        f'{said}\n{len(alike)} of the {len(others)} others cannot be told from it, as {how} give p above 0.05: {names}.'
+    )
+
+
+def _corrected(found: Sequence[Summary]) -> str:
+    several = sum(one.value.n > 0 for one in found) > 2
+    return 't tests paired by seed' + (
+        ", corrected by Holm's method for all pairs of configurations," if several else ''
     )
 
 
 def _cautions(found: Sequence[Summary]) -> Iterator[str]:
-    pairs = sum(one.difference is not None and one.difference.n > 1 for one in found)
+    pairs = sum(one.p is not None for one in found)
     if pairs > 1:
         yield (
             f'Each interval is for one comparison. Of {pairs} that are truly alike about {pairs / 20:.1f} would '
-            'exclude zero by chance, and the mean of the best of many is flattered by being chosen.'
+            "exclude zero by chance, so the p-values, corrected by Holm's method for all pairs, decide what is called "
+            'a difference. The mean of the best of many is flattered by being chosen.'
         )
     if lost := sum(one.lost for one in found):
         yield f'{lost} {"runs" if lost > 1 else "run"} diverged: no configuration that lost one is called the best.'
@@ -161,22 +169,23 @@ def _curves(found: Sequence[Summary], metrics: Sequence[Mapping[str, Any]]) -> I
 
 def _configurations(found: Sequence[Summary], flags: Sequence[str], label: str, unit: str) -> tuple[list, list]:
     header = [*flags, 'seeds', f'{label}{f", {unit}" if unit else ""}', '95 % t interval']
-    header += ['less the best', '95 % t interval of it, paired by seed', '']
+    header += ['less the best', '95 % t interval of it, paired by seed', 'p, corrected', '']
     rows = []
     for i, one in enumerate(found):
         difference = one.difference
-        verdict = 'the best' if i == 0 and one.value.n else _verdict(difference)
+        verdict = 'the best' if i == 0 and one.value.n else _verdict(one)
         verdict = f'{one.lost} of {len(one.rows)} diverged' if one.lost else verdict
         cells = [_mean(one.value), _ends(one.value)] if one.value.n else ['', '']
         cells += [_mean(difference), _ends(difference)] if difference is not None and i else ['', '']
+        cells.append('' if one.p is None else f'{one.p:.2g}')
         rows.append([*map(written, one.flags.values()), one.value.n, *cells, verdict])
     return header, rows
 
 
-def _verdict(difference: Interval | None) -> str:
-    if difference is None or difference.n < 2:
+def _verdict(one: Summary) -> str:
+    if one.p is None:
         return 'one seed: no interval'
-    return 'cannot be told from the best' if difference.contains_zero else 'differs from the best'
+    return 'differs from the best' if one.differs else 'cannot be told from the best'
 
 
 def _others(found: Sequence[Summary], flags: Sequence[str], metric: str, units: Mapping[str, str]) -> tuple[list, list]:

@@ -1,32 +1,19 @@
-"""Means over seeds with their t intervals, and configurations compared seed by seed."""
+"""Configurations of a sweep compared seed by seed, and the best row of a table."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vae_jax.errors import Fault, nearest
-
-LEVEL = 0.95
-
-
-class Interval(NamedTuple):
-    """A mean of n values with its t interval; low and high are nan where n < 2."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def contains_zero(self) -> bool:
-        """Also where there is no interval: a difference of one pair is not called one."""
-        return not (self.low > 0 or self.high < 0)
+from vae_jax.statistics.intervals import LEVEL, Interval, interval
+from vae_jax.statistics.pairs import all_pairs
 
 
 class Summary(NamedTuple):
     """One configuration: its flags, its rows, the metric over its finished seeds, and that less the best one's.
 
-    `lost` counts the runs that diverged. `difference` is None of the best itself and where no seed is in both.
+    `lost` counts the runs that diverged. `difference` is None of the best itself and where no seed is in both. `p` is
+    that of its paired t test, corrected by Holm's method for all pairs of configurations; None where there is no test.
     """
 
     flags: dict[str, Any]
@@ -34,27 +21,12 @@ class Summary(NamedTuple):
     value: Interval
     lost: int
     difference: Interval | None = None
+    p: float | None = None
 
-
-def interval(values: Iterable[float], level: float = LEVEL) -> Interval:
-    """mean +- t_{n-1}((1 + level) / 2) s / sqrt(n), s^2 = sum (x - mean)^2 / (n - 1) (Student 1908)."""
-    from scipy.special import stdtrit
-
-    found = [float(v) for v in values]
-    n = len(found)
-    if n == 0:
-        return Interval(math.nan, math.nan, math.nan, 0)
-    mean = math.fsum(found) / n
-    if n == 1:
-        return Interval(mean, math.nan, math.nan, 1)
-    s = math.sqrt(math.fsum((v - mean) ** 2 for v in found) / (n - 1))
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * s / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
-
-
-def paired(ours: Mapping[Any, float], theirs: Mapping[Any, float], level: float = LEVEL) -> Interval:
-    """The interval of ours - theirs over the seeds that are in both: {seed: value}."""
-    return interval([ours[seed] - theirs[seed] for seed in ours if seed in theirs], level)
+    @property
+    def differs(self) -> bool:
+        """Whether the difference to the best is one that seeds alone would hardly make: p at most 0.05."""
+        return self.p is not None and self.p <= 1 - LEVEL
 
 
 def compared(
@@ -74,12 +46,13 @@ def compared(
         found.append(Summary(dict(zip(flags, values)), members, interval(held.values()), len(members) - len(held)))
     sign = -1.0 if direction == 'max' else 1.0
     found.sort(key=lambda one: (one.value.n == 0, one.lost > 0, sign * one.value.mean if one.value.n else 0.0))
-    best = _by_seed(found[0].rows, metric) if found else {}
-    return [
-        one if i == 0 else one._replace(difference=difference if difference.n else None)
-        for i, one in enumerate(found)
-        for difference in [paired(_by_seed(one.rows, metric), best)]
-    ]
+    tested = all_pairs([_by_seed(one.rows, metric) for one in found])
+    told = found[:1]
+    for i, one in enumerate(found[1:], 1):
+        test, p = tested[i, 0]
+        difference = test.interval if test.interval.n else None
+        told.append(one._replace(difference=difference, p=None if math.isnan(p) else p))
+    return told
 
 
 def best(rows: Sequence[Mapping[str, Any]], metric: str = 'validation/loss', direction: str = 'min') -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Rows of tests/mutations.py by area."""

@@ -1,0 +1,129 @@
+"""The verb `evaluate`: a file a metric, faults that stop no other, and nothing computed twice."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import vae
+from vae_jax import __main__ as verbs
+from vae_jax import cli, config, evaluation, runs
+from vae_jax.errors import Fault
+from vae_jax.evaluation import keeping, streaming
+from vae_jax.measures import MEASURES, told
+
+pytestmark = pytest.mark.usefixtures('quickly_compiled')
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    """A smoke run on digits, of two latents."""
+    path = tmp_path_factory.mktemp('evaluating') / 'run'
+    flags = config.RunFlags(smoke=True, quiet=True, out=str(path))
+    cli.run(vae.Config(latent=2, hidden=(8,), run=flags), vae.build, name='vae', version=vae.VERSION)
+    return path
+
+
+def verb(*argv):
+    return verbs.main(['evaluate', *map(str, argv), '--quiet'])
+
+
+def last(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_each_metric_is_a_file_and_a_fault_stops_no_other(done, capsys):
+    result = (done / 'result.json').read_bytes()
+    code = verb(done, '--metrics', 'nll', 'outliers', 'exact', 'disentanglement', '--k', '200', '--images', '40')
+    out = capsys.readouterr()
+    assert code == 2 and list(json.loads(out.out.splitlines()[-1])) == ['nll', 'exact', 'path']
+    assert out.err.count('\n') == 3 and 'outliers: ' in out.err and 'add --against DATASET' in out.err
+    assert '2 of 4 metrics could not be had: outliers, disentanglement' in out.err
+    stored = {name: runs.read_json(done / f'evaluation/{name}.json') for name in ('nll', 'exact')}
+    assert stored['nll']['examples'] == 40 and stored['nll']['k'] == 200 and 'k' not in stored['exact']
+    assert stored['nll']['units']['nll_bits_per_dim'] == 'bits/dim' and stored['nll']['peak_bytes'] > 1e7
+    with np.load(done / 'evaluation/nll.npz') as nll, np.load(done / 'evaluation/exact.npz') as exact:
+        assert nll['nll'].shape == exact['exact'].shape == (40,)
+        assert stored['nll']['nll'] == np.mean(nll['nll'])
+        # two latents on a grid: importance sampling agrees, image by image
+        assert np.abs(nll['nll'] - exact['exact']).max() < 1
+    assert abs(stored['nll']['nll'] - stored['exact']['exact']) < 0.1
+    assert not list((done / 'evaluation').glob('.*')) and (done / 'result.json').read_bytes() == result
+    assert runs.verify(done) == []
+
+
+def test_what_is_there_is_not_computed_again_and_other_flags_are(done, capsys, monkeypatch):
+    asked = [done, '--metrics', 'elbo', '--images', '30']
+    assert verb(*asked) == 0
+    first = last(capsys)
+    monkeypatch.setattr(evaluation, 'elbo_estimate', lambda *args, **how: pytest.fail('computed again'))
+    assert verb(*asked) == 0 and verb(*asked, '--k', '7') == 0  # the ELBO does not read k
+    assert last(capsys) == first
+    monkeypatch.undo()
+    for more in (['--seed', '1'], ['--seed', '1', '--fresh']):
+        assert verb(*asked, *more) == 0
+        found = last(capsys)
+        assert found['elbo'] != first['elbo'] and found['wall_s'] != first['wall_s']
+
+
+def test_one_that_was_stopped_goes_on_where_it_was(done, capsys, monkeypatch):
+    monkeypatch.setattr(keeping, 'EVERY', -1.0)
+    monkeypatch.setattr(streaming, 'ROWS', 1600)
+    asked = [done, '--metrics', 'nll', '--k', '2000']
+    assert verb(*asked) == 0
+    whole, path = last(capsys), done / 'evaluation'
+    (path / 'nll.json').unlink()
+    calls, true = [], streaming.block
+
+    def stopped(*args):
+        calls.append(0)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return true(*args)
+
+    monkeypatch.setattr(streaming, 'block', stopped)
+    assert verb(*asked) == 130 and not (path / 'nll.json').exists() and list(path.glob('.nll/*/*.npz'))
+    calls[:] = [0] * 10
+    monkeypatch.setattr(streaming, 'block', lambda *args: calls.append(0) or true(*args))
+    capsys.readouterr()
+    assert verb(*asked) == 0
+    found = last(capsys)
+    assert len(calls) - 10 < 256 // 8 and found['nll'] == whole['nll'] and not (path / '.nll').exists()
+
+
+def test_what_cannot_be_asked_is_told_in_a_line(done, capsys):
+    for argv, said in (
+        ([done, '--metrics', 'nl'], "unknown metric 'nl'; fix: did you mean 'nll'?"),
+        ([done, '--images', '257'], '257 examples were asked for, the split has 256'),
+        ([done, '--member', '0'], 'is one run'),
+        ([done / 'nowhere'], 'is no run directory'),
+    ):
+        assert verb(*argv) == 2 and said in capsys.readouterr().err
+    assert verb(done, '--metrics', 'list') == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(MEASURES)
+
+
+def test_what_is_told_of_a_result_are_its_fields_by_name():
+    estimate = evaluation.Estimate(np.arange(3.0), 4)
+    found = evaluation.NLL(estimate, np.ones(3), 5)
+    values, arrays = told('nll', found, 3)
+    assert values['nll'] == 1 and values['nll_bits_per_dim'] == 0.25 / np.log(2) and values['k'] == 5
+    assert set(arrays) == {'nll', 'effective'}
+    values, arrays = told('x', {'a': {'b': evaluation.Score(np.ones(3))}, 'c': np.arange(4), 'd': [estimate]}, 3)
+    assert values == {'a_b': 1.0, 'a_b_se': 0.0, 'c': [0, 1, 2, 3], **{k: v for k, v in values.items() if k[0] == 'd'}}
+    assert values['d_1'] == 1.0 and set(arrays) == {'a_b', 'd_1'}
+
+
+@pytest.mark.slow
+def test_a_run_of_a_sweep_is_evaluated_by_its_number(tmp_path, capsys):
+    flags = config.RunFlags(smoke=True, quiet=True, out=str(tmp_path / 'sweep'))
+    base = vae.Config(latent=2, hidden=(8,), run=flags)
+    cli.sweep(base, vae.build, {'beta': [0.5, 2.0]}, name='vae', version=vae.VERSION)
+    found = []
+    for i in ('0', '1'):
+        assert verb(tmp_path / 'sweep', '--member', i, '--metrics', 'collapse', '--images', '50') == 0
+        found.append(last(capsys))
+        assert found[-1]['path'].endswith(f'run-{i}/collapse.json')
+    assert found[0]['rate'] > found[1]['rate']
+    with pytest.raises(Fault, match='run'):
+        runs.load(tmp_path / 'sweep')

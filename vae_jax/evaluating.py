@@ -1,0 +1,146 @@
+"""`python -m vae_jax evaluate RUN --metrics ...`: each metric is one file in the run, and goes on where it stopped."""
+
+import dataclasses
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from vae_jax import opened, process
+from vae_jax.config import POSITIONAL, Range
+from vae_jax.errors import USAGE, Fault, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measures a trained run: RUN/evaluation/NAME.json, arrays beside it; result.json never changes.
+
+    A metric that cannot be had is told in one line, and the rest are still written. One that was stopped goes on where
+    it was, and one that is there under the same flags is not computed again. `--metrics list` tells what there is.
+    """
+
+    run: Annotated[str, POSITIONAL]
+    """the directory of a run"""
+    metrics: tuple[str, ...] = ('nll',)
+    """names of metrics, or: list"""
+    member: Annotated[int | None, Range(0)] = None
+    """the number of a run of a sweep"""
+    images: Annotated[int | None, Range(1)] = None
+    """the first so many examples of the split; None: all"""
+    k: Annotated[int, Range(1)] = 5000
+    """importance samples an image"""
+    chains: Annotated[int, Range(1)] = 16
+    """of annealing, an image"""
+    temperatures: Annotated[int, Range(1)] = 1000
+    """of annealing"""
+    against: str | None = None
+    """the dataset whose examples are outliers"""
+    split: Literal['test', 'validation', 'train'] = 'test'
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    fresh: bool = False
+    """compute again what is there"""
+    quiet: bool = False
+
+
+def evaluate(args: Evaluate) -> None:
+    """Measures, writes and tells; raises the first Fault once all other metrics are written."""
+    if args.metrics == ('list',):
+        process.start_jax()
+        from vae_jax.measures import MEASURES
+
+        width = max(map(len, MEASURES))
+        process.say('\n'.join(f'{name:{width}}  {measure.about}' for name, measure in MEASURES.items()))
+        return
+    opened.run_directory(args.run)
+    process.start_jax()
+    from vae_jax.measures import MEASURES
+
+    for name in args.metrics:
+        if name not in MEASURES:
+            raise Fault(f'unknown metric {name!r}', nearest(name, [*MEASURES, 'list']), USAGE)
+    subject = _subject(args)
+    folder = Path(args.run) / 'evaluation'
+    folder = folder if args.member is None else folder / f'run-{args.member}'
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for name in dict.fromkeys(args.metrics):
+        suffix = '' if args.split == 'test' else f'_{args.split}'
+        try:
+            found[name] = _measured(args, name, subject, folder / f'{name}{suffix}.json')
+        except Fault as fault:
+            if len(args.metrics) == 1:
+                raise
+            process.tell(f'{name}: {fault}')
+            faults.append(fault)
+    if len(found) == 1 == len(args.metrics):
+        ((name, told),) = found.items()
+        opened.say_done(Path(told.pop('path')), told)
+    else:
+        opened.say_done(folder, found)
+    if faults:
+        names = ', '.join(name for name in args.metrics if name not in found)
+        raise Fault(
+            f'{len(faults)} of {len(args.metrics)} metrics could not be had: {names}', 'see above', faults[0].code
+        )
+
+
+def _subject(args: Evaluate) -> Any:
+    from vae_jax import cli, data, evaluation
+    from vae_jax.measures import Subject
+
+    loaded, split = opened.loaded_run(args.run, args.split, args.member)
+    split = split if args.images is None else evaluation.some(split, args.images)
+    against = None
+    if args.against is not None:
+        where = getattr(getattr(loaded.config, 'run', None), 'data_dir', None)
+        binarization = loaded.experiment.data.binarization
+        against = data.load(args.against, data_dir=where, binarization=binarization)
+    return Subject(
+        loaded.model,
+        loaded.params,
+        loaded.experiment.data,
+        split,
+        against,
+        cli.keys(args.seed).verbs,
+        args.k,
+        args.chains,
+        args.temperatures,
+        args.quiet,
+        None,
+    )
+
+
+def _measured(args: Evaluate, name: str, subject: Any, path: Path) -> dict[str, Any]:
+    """What one metric tells, as written; or as it is there already. Raises Fault."""
+    from vae_jax import measures, runs
+    from vae_jax.evaluation import keeping
+
+    measure = measures.MEASURES[name]
+    asked = {flag: getattr(args, flag) for flag in ('split', 'images', 'seed', *measure.flags)}
+    asked |= {'examples': len(subject.split), 'data': subject.data.fingerprint}
+    if path.exists() and not args.fresh:
+        there = runs.read_json(path)
+        if {key: there.get(key) for key in asked} == asked:
+            process.say(f'{name}: there already, in {path}')
+            return {**there, 'path': str(path)}
+    kept = path.with_name(f'.{path.stem}')
+    began = time.monotonic()
+    result = measure.of(subject._replace(kept=kept))
+    seconds = time.monotonic() - began
+    values, arrays = measures.told(name, result, len(subject.split))
+    units = {key: unit for key, unit in runs.units(values).items() if unit != '1'}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
+    said = str(result) if not isinstance(result, dict) else _numbers(values)
+    told = {**values, 'said': said, 'units': units, **asked, 'wall_s': seconds, 'peak_bytes': peak}
+    if arrays:
+        opened.write_npz(path.with_suffix('.npz'), arrays)
+    runs.write_json(path, told)
+    keeping.forget(kept)
+    process.say(f'{measure.about}, {args.split}: {said}')
+    return {**runs.read_json(path), 'path': str(path)}
+
+
+def _numbers(values: dict[str, Any]) -> str:
+    return ', '.join(f'{key} {value:.4g}' for key, value in values.items() if isinstance(value, float))

@@ -1,0 +1,193 @@
+"""What `python -m vae_jax evaluate RUN --metrics NAME ...` can measure: a name, what it tells, and the function."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax import Array, random
+
+from vae_jax import bounds, disentanglement, evaluation
+from vae_jax.data.catalogue import CATALOGUE
+from vae_jax.data.splits import Data
+from vae_jax.errors import USAGE, Fault
+from vae_jax.evaluation.likelihood import Estimate
+from vae_jax.evaluation.scores import Score
+
+LISTED = 1000  # numbers of an array that a JSON file may hold; larger ones go to the npz beside it
+
+
+class Subject(NamedTuple):
+    """A trained model with its data; `split` is what is measured, the first `images` of one; `kept` as in `over`."""
+
+    model: Any
+    params: Any
+    data: Data
+    split: Any
+    against: Data | None
+    key: Array
+    k: int
+    chains: int
+    temperatures: int
+    quiet: bool
+    kept: Any
+
+    @property
+    def parts(self) -> tuple[Any, Any, Any, Array]:
+        return self.model, self.params, self.split, self.key
+
+    @property
+    def how(self) -> dict[str, Any]:
+        return {'quiet': self.quiet, 'kept': self.kept}
+
+
+class Measure(NamedTuple):
+    """What a name tells, the flags that it reads beside --images and --seed, and the function of a Subject."""
+
+    about: str
+    flags: tuple[str, ...]
+    of: Callable[[Subject], Any]
+
+
+def _ais(a: Subject) -> Any:
+    return evaluation.bracketed(*a.parts, chains=a.chains, steps=a.temperatures, **a.how)
+
+
+def _gaps(a: Subject) -> Any:
+    return evaluation.inference_gaps(*a.parts, k=a.k, **a.how)
+
+
+def _curve(a: Subject) -> Any:
+    return evaluation.rate_distortion_curve(*a.parts, chains=a.chains, steps=a.temperatures, **a.how)
+
+
+def _features(a: Subject) -> Any:
+    """Principal axes of training examples: they need no download, and are the same for every model of these data."""
+    xs = evaluation.view_rows(a.data.train, random.key(0), np.arange(min(len(a.data.train), 5000)))
+    return evaluation.pca_features(np.asarray(xs), min(50, len(xs) - 1, xs[0].size))
+
+
+def _copies(a: Subject) -> Any:
+    known = evaluation.some(a.data.train, min(len(a.data.train), 20_000))
+    asked = a.model, a.params, known, a.split, a.key
+    return evaluation.sample_copies(*asked, features=_features(a), **a.how)
+
+
+def _labels(a: Subject) -> Any:
+    return evaluation.read_codes(a.model, a.params, _known(a), a.split, a.key, quiet=a.quiet)
+
+
+def _known(a: Subject) -> Any:
+    return evaluation.some(a.data.train, min(len(a.data.train), 10_000))
+
+
+def _style(a: Subject) -> Any:
+    train = a.data.train
+    pictures = np.asarray(train.rows['x']).squeeze()
+    if pictures.ndim != 3 or train.levels in (None, 2):
+        found = f'slant and thickness are of grey pictures, and those of {a.data.name} are not'
+        raise Fault(found, 'evaluate a run of data such as mnist', USAGE)
+    # the test split of data that are binarized as they are seen is stored in black and white
+    asked = min(len(a.split), len(train) // 4)
+    known = min(10_000, len(train) - asked)
+    parts = train.at(np.arange(known)), train.at(np.arange(len(train) - asked, len(train)))
+    values = evaluation.styles(pictures[:known], pictures[-asked:])
+    return evaluation.read_values(a.model, a.params, *parts, a.key, values, quiet=a.quiet)
+
+
+def _pictures(a: Subject) -> Any:
+    side = min(a.split.shape[:2]) if len(a.split.shape) > 1 else 0
+    return evaluation.fidelity(*a.parts, window=min(11, side - 1 + side % 2) if side else 11, **a.how)
+
+
+def _factors(a: Subject) -> Any:
+    known = CATALOGUE[a.data.name].factors if a.data.name in CATALOGUE else ()
+    names = known or [name for name, column in a.split.rows.items() if name not in ('x', 'label') and column.ndim == 1]
+    columns = {name: np.asarray(a.split.rows[name]) for name in names if name in a.split.rows}
+    if len(columns) < 2:
+        found = f'the data {a.data.name} have {len(columns)} columns of factors'
+        raise Fault(found, 'give data with two or more, such as --dataset sprites', USAGE)
+    codes = evaluation.encode(a.model, a.params, a.split, a.key, quiet=a.quiet)
+    return disentanglement.all_scores(codes['mean'], columns, a.key)
+
+
+def _outliers(a: Subject) -> Any:
+    if a.against is None:
+        raise Fault('outliers are examples of other data, and none were named', 'add --against DATASET', USAGE)
+    outside = evaluation.some(a.against.test, min(len(a.split), len(a.against.test)))
+    known = evaluation.some(a.data.train, min(len(a.data.train), len(a.split)))
+    train = evaluation.nll(a.model, a.params, known, random.fold_in(a.key, 1), k=a.k, **a.how)
+    asked = a.model, a.params, a.split, outside, a.key
+    return evaluation.detection(*asked, train_nll=train.estimate.values, k=a.k, **a.how)
+
+
+def _ranks(a: Subject) -> Any:
+    return evaluation.simulated_ranks(*a.parts, n=min(len(a.split), 1000), **a.how)
+
+
+MEASURES: dict[str, Measure] = {
+    'nll': Measure('-log p(x) by importance sampling', ('k',), lambda a: evaluation.nll(*a.parts, k=a.k, **a.how)),
+    'elbo': Measure(
+        'the ELBO with its halves, 10 samples an image',
+        (),
+        lambda a: evaluation.elbo_estimate(*a.parts, samples=10, kl=bounds.monte_carlo, **a.how),
+    ),
+    'ais': Measure('-log p(x) by annealing, and its sandwich on simulated data', ('chains', 'temperatures'), _ais),
+    'exact': Measure(
+        '-log p(x) by quadrature, latents of 1 to 3', (), lambda a: evaluation.quadrature(*a.parts, **a.how)
+    ),
+    'gaps': Measure('approximation and amortization gap, by a q refined for each image', ('k',), _gaps),
+    'rate_distortion': Measure('the rate-distortion curve of annealing', ('chains', 'temperatures'), _curve),
+    'aggregate': Measure(
+        'mutual information and KL(q(z) || p(z))', (), lambda a: evaluation.aggregate_posterior(*a.parts, **a.how)
+    ),
+    'collapse': Measure(
+        'rates, active units, and in words what is unused', (), lambda a: evaluation.collapse_report(*a.parts, **a.how)
+    ),
+    'calibration': Measure('whether q(z|x) is the posterior: ranks of z in simulated data', (), _ranks),
+    'pictures': Measure('MSE, PSNR and SSIM of reconstructions', (), _pictures),
+    'samples': Measure(
+        'FID, KID, precision and recall, density and coverage, under principal axes',
+        (),
+        lambda a: evaluation.sample_quality(*a.parts, features=_features(a), **a.how),
+    ),
+    'two_samples': Measure(
+        'whether samples are told from examples: MMD and C2ST',
+        (),
+        lambda a: evaluation.sample_tests(*a.parts, features=_features(a), **a.how),
+    ),
+    'copies': Measure('whether samples are copies of training examples', (), _copies),
+    'labels': Measure('what codes tell of labels: probes, neighbours, few labels, clusters, purity', (), _labels),
+    'style': Measure('what codes of training pictures tell of slant and thickness', (), _style),
+    'disentanglement': Measure('thirteen scores of codes beside factors', (), _factors),
+    'outliers': Measure('whether -log p(x) tells other data apart', ('k', 'against'), _outliers),
+}
+
+
+def told(name: str, found: Any, n: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a measure found: (values for JSON, arrays), n examples. Estimates are a mean with its se, and [n] beside it.
+
+    Fields are named by their path; `estimate` is the measure itself.
+    """
+    values: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
+
+    def put(path: str, value: Any) -> None:
+        if isinstance(value, Estimate | Score):
+            arrays[path] = np.asarray(value.values)
+            bits = ['bits_per_dim', 'bits_per_dim_se'] if isinstance(value, Estimate) and value.dims > 1 else []
+            parts = ['mean', 'se', *bits]
+            values.update({path if part == 'mean' else f'{path}_{part}': getattr(value, part) for part in parts})
+        elif isinstance(value, Mapping) or hasattr(value, '_fields'):
+            children = value.items() if isinstance(value, Mapping) else zip(value._fields, value)
+            for key, child in children:
+                put((path or name) if key == 'estimate' else f'{path}_{key}'.lstrip('_'), child)
+        elif isinstance(value, list | tuple) and any(hasattr(child, '_fields') for child in value):
+            for i, child in enumerate(value):
+                put(f'{path}_{i + 1}', child)
+        elif isinstance(value, np.ndarray | Array) and (np.size(value) > LISTED or np.shape(value)[:1] == (n,)):
+            arrays[path] = np.asarray(value)
+        else:
+            values[path] = np.asarray(value).tolist() if isinstance(value, np.ndarray | Array) else value
+
+    put('', found)
+    return values, arrays
