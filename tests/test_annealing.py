@@ -51,11 +51,11 @@ def test_one_step_is_importance_sampling_from_the_start(start):
 
 def test_more_temperatures_come_closer_to_the_exact_value():
     gaps = {}
-    for steps in (2, 8, 64):
+    for steps in (4, 64):
         found = annealing.anneal(MODEL, PARAMS, SPLIT, KEY, chains=8, steps=steps)
         gaps[steps] = found.estimate.values + LOG_P
     means, se = {t: gap.mean() for t, gap in gaps.items()}, gaps[64].std() / np.sqrt(len(X))
-    assert means[2] > 4 * means[8] > 0 and means[8] > 2 * abs(means[64])
+    assert means[4] > 4 * abs(means[64]) and means[4] > 0.1
     assert abs(means[64]) < 5 * se < 0.15
     assert 0.55 < np.mean(found.acceptance) < 0.9 and np.median(found.effective) > 5
     assert '8 chains' in str(found) and found.estimate.bits_per_dim == pytest.approx(
@@ -100,8 +100,6 @@ def test_the_sandwich_holds_the_exact_value():
         assert gap.mean() > -3 * gap.std() / np.sqrt(120) and gap.mean() < 0.3
     assert found.gap.mean == pytest.approx(below.mean() + above.mean(), abs=1e-4)
     assert found.gap.mean > 2 * found.gap.se > 0  # neither bound is the other
-    coarse = bidirectional.sandwich(MODEL, PARAMS, SPLIT, KEY, chains=4, steps=4)
-    assert coarse.gap.mean > 3 * found.gap.mean
     assert found.acceptance.shape == (120, 2) and 0.4 < found.acceptance.mean() < 0.95
 
 
@@ -155,6 +153,7 @@ def test_the_rate_distortion_curve_is_that_of_a_linear_gaussian_model():
     assert np.all(np.diff(found.rate) > -0.15) and found.se.shape == (2, 65) and '65 betas' in str(found)
 
 
+@pytest.mark.slow
 def test_at_beta_one_rate_and_distortion_are_the_annealed_log_p():
     options = {'chains': 3, 'steps': 5}
     curve = rate_distortion.rate_distortion_curve(MODEL, PARAMS, SPLIT, KEY, **options)
@@ -167,6 +166,7 @@ def test_at_beta_one_rate_and_distortion_are_the_annealed_log_p():
     np.testing.assert_allclose(nats[:, 0], 2 * np.log(2 * np.pi) + 4 * float(PARAMS['log_s']), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_images_of_a_network_and_members_of_a_population():
     keys = random.split(KEY, 2)
     each = [small.MODEL.init(key, small.DATA.example) for key in keys]
@@ -194,15 +194,15 @@ def test_bad_calls_are_refused():
                 f(MODEL, PARAMS, SPLIT, KEY, **options)
         with pytest.raises(Fault, match='empty'):
             f(MODEL, PARAMS, Split({'x': X[:0]}, None, identity()), KEY)
-        with pytest.raises(Fault, match='not finite') as fault:
-            f(MODEL, {**PARAMS, 'b': PARAMS['b'] * jnp.nan}, SPLIT, KEY, steps=2, chains=2)
-        assert fault.value.code == 4
         codes = MODEL._replace(prior=lambda p: Categorical(jnp.zeros((2, 3))))
         with pytest.raises(Fault, match='one-hot'):
             f(codes._replace(decode=lambda p, z: MODEL.decode(p, z.sum(1))), PARAMS, SPLIT, KEY)
         point = MODEL._replace(encode=lambda p, x: vj.distributions.Delta(MODEL.encode(p, x).mean))
         with pytest.raises(Fault, match='a point'):
             f(point, PARAMS, SPLIT, KEY)
+    with pytest.raises(Fault, match='not finite') as fault:  # in a program that another test has compiled
+        annealing.anneal(MODEL, {**PARAMS, 'b': PARAMS['b'] * jnp.nan}, SPLIT, KEY, chains=7, steps=1)
+    assert fault.value.code == 4
     with pytest.raises(Fault, match='highest is 0'):
         rate_distortion.rate_distortion_curve(MODEL, PARAMS, SPLIT, KEY, highest=0.0)
 

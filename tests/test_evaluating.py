@@ -94,11 +94,12 @@ def test_one_that_was_stopped_goes_on_where_it_was(done, capsys, monkeypatch):
 def test_what_cannot_be_asked_is_told_in_a_line(done, capsys):
     for argv, said in (
         ([done, '--metrics', 'nl'], "unknown metric 'nl'; fix: did you mean 'nll'?"),
-        ([done, '--images', '257'], '257 examples were asked for, the split has 256'),
         ([done, '--member', '0'], 'is one run'),
         ([done / 'nowhere'], 'is no run directory'),
     ):
         assert verb(*argv) == 2 and said in capsys.readouterr().err
+    assert verb(done, '--metrics', 'elbo', '--images', '9999') == 0
+    assert 'note: 9999 images were asked for, the split has 256' in capsys.readouterr().err
     assert verb(done, '--metrics', 'list') == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(MEASURES)
 

@@ -116,10 +116,10 @@ def test_bits_per_dim_of_dequantized_pixels_are_those_of_the_pixels():
 def test_evaluation_is_repeatable_and_compiles_once():
     params = small.MODEL.init(KEY, small.DATA.example)
     first = vj.nll(small.MODEL, params, small.DATA.test, KEY, k=20)
-    programs = evaluation.streaming.block._cache_size()
+    programs = evaluation.streaming.compiled_block('cpu')._cache_size()
     again = vj.nll(small.MODEL, jax.tree.map(lambda p: p * 1.0, params), small.DATA.test, KEY, k=20)
     np.testing.assert_array_equal(first.estimate.values, again.estimate.values)
-    assert evaluation.streaming.block._cache_size() == programs > 0
+    assert evaluation.streaming.compiled_block('cpu')._cache_size() == programs > 0
 
 
 def test_a_population_is_evaluated_as_its_members_are():
@@ -187,7 +187,9 @@ def test_memory_does_not_grow_with_the_number_of_samples():
     def temporaries(k):
         rows = np.arange(8, dtype=np.int32)
         f = evaluation.likelihood._nll_rows(model, k, 200)
-        compiled = evaluation.streaming.block.lower(f, placement.alone, (params, KEY), (split, rows)).compile()
+        compiled = (
+            evaluation.streaming.compiled_block('cpu').lower(f, placement.alone, (params, KEY), (split, rows)).compile()
+        )
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporaries(5000) < 1.01 * temporaries(1000) and temporaries(5000) < 100 * 2**20

@@ -64,6 +64,9 @@ EXPERIMENTS = [
     ('beta', {'hidden': 8}),
     ('collapse', {}),
     ('cvae', {}),
+    ('deep_ladder', {'channels': 4, 'coarse': 1, 'blocks': 0}),
+    ('disentanglement', {'hidden': 8}),
+    ('gaps', {}),
     ('ladder', {}),
     ('missing', {}),
     ('semi_supervised', {}),
@@ -99,7 +102,14 @@ def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
     assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
 
 
-@pytest.mark.parametrize('name, fields', EXPERIMENTS, ids=[name for name, _ in EXPERIMENTS])
+LONG = ('disentanglement', 'gaps', 'vq', 'semi_supervised')
+
+
+@pytest.mark.parametrize(
+    'name, fields',
+    [pytest.param(*row, marks=[pytest.mark.slow] * (row[0] in LONG)) for row in EXPERIMENTS],
+    ids=[name for name, _ in EXPERIMENTS],
+)
 def test_an_experiment_runs_at_smoke_size(name, fields, tmp_path):
     module = importlib.import_module(f'experiments.{name}')
     flags = config.RunFlags(smoke=True, quiet=True, out=str(tmp_path / 'run'), data_dir=str(tmp_path / 'no data here'))
@@ -108,6 +118,24 @@ def test_an_experiment_runs_at_smoke_size(name, fields, tmp_path):
     told = (module.__doc__ or '').splitlines()
     for line in ('Claim', 'Command', 'Expected', 'Time'):
         assert any(text.startswith(line) for text in told), f'{name} states no {line}'
+
+
+@pytest.mark.slow
+def test_what_measures_finished_runs_has_its_smoke_too(tmp_path, monkeypatch, capsys):
+    from experiments import estimates, usefulness
+
+    assert estimates.main(['--smoke', '--quiet', '--out', str(tmp_path / 'estimates.json')]) == 0
+    monkeypatch.setattr('sys.argv', ['usefulness', '--smoke', '--out', str(tmp_path / 'usefulness.json')])
+    usefulness.main()
+    for module, name in ((estimates, 'estimates'), (usefulness, 'usefulness')):
+        text = module.table(json.loads((tmp_path / f'{name}.json').read_text()))
+        assert '| --- |' in text.replace('|---|', '| --- |') and 'nan' not in text
+
+
+def test_the_page_of_results_is_that_of_what_is_stored():
+    from experiments import protocols
+
+    assert (ROOT / 'experiments/README.md').read_text() == protocols.table()
 
 
 @pytest.mark.parametrize('name', STORIES)

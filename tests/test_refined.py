@@ -39,7 +39,7 @@ def test_a_refined_diagonal_is_the_optimal_one():
     assert 'refined from' in str(found) and found.elbo.bits_per_dim == pytest.approx(found.elbo.mean / 4 / np.log(2))
 
 
-@pytest.mark.parametrize('family', [refined.full(), refined.flowed(flows.iaf())])
+@pytest.mark.parametrize('family', [refined.full(), pytest.param(refined.flowed(flows.iaf()), marks=pytest.mark.slow)])
 def test_a_richer_family_closes_the_approximation_gap(family):
     found = refined.refine(MODEL, PARAMS, SPLIT, KEY, family=family, steps=600)
     left = LOG_P - found.elbo.values
@@ -56,6 +56,7 @@ def test_no_steps_leave_the_encoder_as_it_is():
     assert np.all(np.abs(found.start.values - bound) < spread)
 
 
+@pytest.mark.slow
 def test_a_hierarchy_is_refined_as_one_vector():
     model = models.stacked(oracles.linear_gaussian(2, 4), oracles.linear_gaussian(2, 2))
     params = model.init(KEY, jnp.zeros(4))

@@ -34,6 +34,8 @@ class Evaluate:
     """of annealing, an image"""
     temperatures: Annotated[int, Range(1)] = 1000
     """of annealing"""
+    start: Literal['prior', 'posterior'] = 'prior'
+    """what annealing begins at: the prior owes nothing to the encoder, q(z|x) needs fewer temperatures"""
     against: str | None = None
     """the dataset whose examples are outliers"""
     split: Literal['test', 'validation', 'train'] = 'test'
@@ -91,7 +93,9 @@ def _subject(args: Evaluate) -> Any:
     from vae_jax.measures import Subject
 
     loaded, split = opened.loaded_run(args.run, args.split, args.member)
-    split = split if args.images is None else evaluation.some(split, args.images)
+    if args.images is not None and args.images > len(split):
+        process.tell(f'note: {args.images} images were asked for, the split has {len(split)}: all of them are taken')
+    split = split if args.images is None else evaluation.some(split, min(args.images, len(split)))
     against = None
     if args.against is not None:
         where = getattr(getattr(loaded.config, 'run', None), 'data_dir', None)
@@ -107,6 +111,7 @@ def _subject(args: Evaluate) -> Any:
         args.k,
         args.chains,
         args.temperatures,
+        {'prior': evaluation.from_prior, 'posterior': evaluation.from_posterior}[args.start],
         args.quiet,
         None,
     )

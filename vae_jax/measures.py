@@ -28,6 +28,7 @@ class Subject(NamedTuple):
     k: int
     chains: int
     temperatures: int
+    start: Any
     quiet: bool
     kept: Any
 
@@ -49,7 +50,7 @@ class Measure(NamedTuple):
 
 
 def _ais(a: Subject) -> Any:
-    return evaluation.bracketed(*a.parts, chains=a.chains, steps=a.temperatures, **a.how)
+    return evaluation.bracketed(*a.parts, chains=a.chains, steps=a.temperatures, start=a.start, **a.how)
 
 
 def _gaps(a: Subject) -> Any:
@@ -62,8 +63,10 @@ def _curve(a: Subject) -> Any:
 
 def _features(a: Subject) -> Any:
     """Principal axes of training examples: they need no download, and are the same for every model of these data."""
-    xs = evaluation.view_rows(a.data.train, random.key(0), np.arange(min(len(a.data.train), 5000)))
-    return evaluation.pca_features(np.asarray(xs), min(50, len(xs) - 1, xs[0].size))
+    xs = evaluation.seen(a.model, evaluation.some(a.data.train, min(len(a.data.train), 5000)), random.key(0))
+    if not isinstance(xs, np.ndarray):
+        raise Fault('x is several arrays, and principal axes are of one', 'take features of your own in a script')
+    return evaluation.pca_features(xs, min(50, len(xs) - 1, xs[0].size))
 
 
 def _copies(a: Subject) -> Any:
@@ -131,7 +134,9 @@ MEASURES: dict[str, Measure] = {
         (),
         lambda a: evaluation.elbo_estimate(*a.parts, samples=10, kl=bounds.monte_carlo, **a.how),
     ),
-    'ais': Measure('-log p(x) by annealing, and its sandwich on simulated data', ('chains', 'temperatures'), _ais),
+    'ais': Measure(
+        '-log p(x) by annealing, and its sandwich on simulated data', ('chains', 'temperatures', 'start'), _ais
+    ),
     'exact': Measure(
         '-log p(x) by quadrature, latents of 1 to 3', (), lambda a: evaluation.quadrature(*a.parts, **a.how)
     ),

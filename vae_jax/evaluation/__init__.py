@@ -83,7 +83,7 @@ from vae_jax.evaluation.samples import (
     samples_beside,
 )
 from vae_jax.evaluation.scores import Score
-from vae_jax.evaluation.streaming import log_cell, some, view_rows
+from vae_jax.evaluation.streaming import log_cell, seen, some, view_rows
 from vae_jax.evaluation.style import slant, thickness
 from vae_jax.evaluation.two_samples import C2ST, MMD, MMDTest, c2st, gaussian_kernel, median_distance, mmd, mmd_test
 from vae_jax.evaluation.usefulness import Read, read, read_codes, read_values, styles
@@ -218,6 +218,7 @@ __all__ = [
     'sample_tests',
     'samples_beside',
     'sandwich',
+    'seen',
     'side_by_side',
     'sigmoid',
     'simulated_ranks',

@@ -138,7 +138,7 @@ def simulated_ranks(
         raise Fault(f'{draws + 1} ranks do not fill {bins} bins evenly', 'pass draws=99, bins=20')
     if n < FEWEST * bins:
         found = f'{n} simulations in {bins} bins, expected {FEWEST} or more in each'
-        raise Fault(found, f'pass n={FEWEST * bins} or more, or fewer bins')
+        raise Fault(found, f'ask for {FEWEST * bins} or more (n, --images), or fewer bins')
     next(blocks(split, 1, True, 'conditions'))  # refuses a split without rows here
     check_densities(model, params, split, key)
     rows = split.at(np.arange(n) % len(split))

@@ -1,5 +1,6 @@
 """Codes without labels, held against labels: clusters by k-means or a Gaussian mixture, purity of neighbourhoods."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -37,8 +38,11 @@ def _labels(codes: np.ndarray, labels: Any) -> np.ndarray:
 def k_means(codes: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """The cluster [n] of each code, the best of ten starts (scikit-learn's KMeans)."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
-    return KMeans(clusters, n_init=10, random_state=seed).fit_predict(codes)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', ConvergenceWarning)  # codes of a discrete z are few
+        return KMeans(clusters, n_init=10, random_state=seed).fit_predict(codes)
 
 
 def gaussian_mixture(codes: np.ndarray, clusters: int, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from vae_jax.distributions import Normal
 from vae_jax.errors import Fault
 from vae_jax.evaluation.annealing import check_real
 from vae_jax.evaluation.likelihood import Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, log_cell, over
+from vae_jax.evaluation.streaming import Rows, dims_of, example, finite, log_cell, over
 from vae_jax.evaluation.weights import as_type, precision, shapes_of
 from vae_jax.models import Conditional, Model
 
@@ -130,13 +130,12 @@ def quadrature(
     size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda p: p.sample(random.key(0)), p)))
     if size > LARGEST:
         raise Fault(f'z has {size} numbers, and quadrature takes {LARGEST} at the most', 'use nll, or anneal')
-    points = POINTS[size] if points is None else points
-    if points < 5:
+    if (points := POINTS[size] if points is None else points) < 5:
         raise Fault(f'points is {points}, expected 5 or more of each axis', f'leave it at {POINTS[size]}')
     what, block = f'log p(x) by quadrature, {points} points, {jnp.dtype(dtype).name}', min(IMAGES, len(split))
     with precision(dtype):
-        rows = _quadrature_rows(model, points, dtype)
-        found = over(rows, as_type(params, dtype), key, split, block, quiet, what, kept)
+        rows, params = _quadrature_rows(model, points, dtype), as_type(params, dtype)
+        found = over(rows, params, key, split, block, quiet, what, kept)
     dims = dims_of(split, model)
 
     def told(one: tuple[np.ndarray, np.ndarray]) -> Quadrature:
@@ -183,13 +182,12 @@ def _exactly(model: Model, params: Any, key: Array, x: Any) -> dict[str, Array]:
     residual = flat(x) - b - W @ m
     h = W.T @ (inverse * residual)
     covariance = jnp.linalg.inv(lam)
-    covariance = 0.5 * (covariance + covariance.T)
     log_det = jnp.linalg.slogdet(lam)[1]
     square = jnp.sum(inverse * residual**2) - h @ covariance @ h
     log_p = -0.5 * (square + log_det + b.size * jnp.log(2 * jnp.pi)) - jnp.sum(log_s) - jnp.sum(flat(p.log_std))
     best = 0.5 * (jnp.sum(jnp.log(jnp.diag(lam))) - log_det)
-    found = {'log_p': log_p, 'mean': m + covariance @ h, 'log_std': -0.5 * jnp.log(jnp.diag(lam)), 'off': jnp.max(off)}
-    found |= {'covariance': covariance, 'best': best}
+    found = {'log_p': log_p, 'mean': m + covariance @ h, 'covariance': covariance, 'best': best, 'off': jnp.max(off)}
+    found['log_std'] = -0.5 * jnp.log(jnp.diag(lam))
     if isinstance(q, Normal):
         e, log_std = flat(q.mean) - found['mean'], flat(q.log_std)
         traces = jnp.diag(lam) @ jnp.exp(2 * log_std) + e @ lam @ e - e.size
@@ -225,19 +223,17 @@ def linear_gaussian(
 
     For a prior N(m, diag s_0^2) and a Gaussian p(x|z) of log_std s that does not depend on z (Tipping & Bishop 1999,
     section 3; the best diagonal q has the diagonal of the posterior's precision, Bishop 2006, eq. 10.12). W is the
-    decoder's Jacobian. A LinearGaussian; of the members of a population, a list of them. Raises Fault where prior or
-    likelihood are of other families, or where W or s differ between two z; on an empty split, and (code 4) where a
-    value is not finite.
+    decoder's Jacobian. A LinearGaussian; of a population, a list of them. Raises Fault where prior or likelihood are of
+    other families, W or s differ between two z, the split is empty, and (code 4) where a value is not finite.
     """
     check_real(model, params, split, key)
     p, _, p_x = shapes_of(model, params, split, key)
     for found, what in ((p, 'p(z)'), (p_x, 'p(x|z)')):
         if not isinstance(found, Normal):
             raise Fault(f'{what} is {type(found).__name__}, and only a Normal has exact answers here', 'use nll')
-    block = max(1, min(len(split), ROWS))
+    what, block = f'exact log p(x), {jnp.dtype(dtype).name}', min(ROWS_OF_Z, len(split))
     with precision(dtype):
-        rows = _exact_rows(model, dtype)
-        told = over(rows, as_type(params, dtype), key, split, block, quiet, 'exact log p(x)', kept)
+        told = over(_exact_rows(model, dtype), as_type(params, dtype), key, split, block, quiet, what, kept)
     dims, cell = dims_of(split, model), log_cell(split)
     return [_told(one, dims, cell) for one in told] if key.ndim else _told(told, dims, cell)
 
@@ -249,5 +245,5 @@ def _told(found: dict[str, np.ndarray], dims: int, cell: float) -> LinearGaussia
         raise Fault(f'the decoder is not affine in z: two points differ by {off:.1e} of its size', 'use nll or anneal')
     gap = Estimate(found['amortized'].astype(np.float64), dims) if 'amortized' in found else None
     best = Estimate(found['best'].astype(np.float64), dims)
-    estimate = Estimate(values, dims, cell)
-    return LinearGaussian(estimate, found['mean'], found['covariance'], found['log_std'], best, gap)
+    mean, covariance, log_std = (found[name] for name in ('mean', 'covariance', 'log_std'))
+    return LinearGaussian(Estimate(values, dims, cell), mean, covariance, log_std, best, gap)

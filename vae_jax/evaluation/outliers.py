@@ -2,15 +2,14 @@
 
 import math
 import zlib
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from jax import Array, vmap
+from jax import Array
 
 from vae_jax.errors import Fault
 from vae_jax.evaluation.likelihood import nll
-from vae_jax.evaluation.streaming import ROWS, Rows, example, over
+from vae_jax.evaluation.streaming import seen
 from vae_jax.models import Conditional, Model
 
 BITS = math.log(2)
@@ -116,15 +115,6 @@ def detected(inside: Any, outside: Any, train: Any, complexity: tuple[Any, Any] 
     )
 
 
-@cache
-def _seen_rows(model: Model | Conditional) -> Rows:
-    def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> Any:
-        (_, key), (split, rows) = member, shared
-        return vmap(lambda row: example(model, split, key, row)[1])(rows)
-
-    return rows_of
-
-
 def _levels(xs: Any, split: Any) -> tuple[np.ndarray, int] | None:
     """x as whole numbers, and how many levels it has: 2 where the view binarizes, else those stored; None of others."""
     if not isinstance(xs, np.ndarray) or split.levels is None:
@@ -155,12 +145,11 @@ def detection(
     if inside.shape != outside.shape:
         raise Fault(f'examples of {inside.shape} beside {outside.shape}', 'give splits of one shape')
     scores: list[np.ndarray] = []
-    seen = []
+    xs = []
     for split in (inside, outside):
         scores.append(nll(model, params, split, key, k=k, quiet=quiet, kept=kept).estimate.values)
-        xs = over(_seen_rows(model), params, key, split, min(len(split), ROWS), True, 'x as it is seen')
-        seen.append(_levels(xs, split))
-    a, b = seen
+        xs.append(_levels(seen(model, split, key), split))
+    a, b = xs
     comparable = a is not None and b is not None and a[1] == b[1]
     nats = (compressed(*a), compressed(*b)) if comparable else None  # type: ignore[misc]
     return detected(scores[0], scores[1], train_nll, nats)

@@ -12,7 +12,7 @@ from vae_jax.errors import Fault
 from vae_jax.evaluation.distances import Distance, fid, kid
 from vae_jax.evaluation.features import Features, featured
 from vae_jax.evaluation.manifolds import Copies, Manifolds, copies, density_coverage, precision_recall
-from vae_jax.evaluation.streaming import ROWS, Rows, example, over, view_rows
+from vae_jax.evaluation.streaming import ROWS, Rows, example, over, seen
 from vae_jax.evaluation.two_samples import C2ST, MMDTest, c2st, mmd_test
 from vae_jax.models import Conditional, Model
 
@@ -107,8 +107,8 @@ def sample_quality(
 
     Under the features given, which the result names. Raises Fault as `samples_beside`, `fid` and `precision_recall` do.
     """
-    made, seen = samples_beside(model, params, split, key, n=n, draw=draw, quiet=quiet, kept=kept)
-    a, b = featured(features, jax.tree.map(np.asarray, made)), featured(features, seen)
+    made, examples = samples_beside(model, params, split, key, n=n, draw=draw, quiet=quiet, kept=kept)
+    a, b = featured(features, jax.tree.map(np.asarray, made)), featured(features, examples)
     return Quality(fid(a, b), kid(a, b), precision_recall(a, b, k), density_coverage(a, b, k + 2))
 
 
@@ -131,8 +131,8 @@ def sample_tests(
     """
     a, b = random.split(key)
     pair = samples_beside(model, params, split, key, n=n, draw=draw, quiet=quiet, kept=kept)
-    made, seen = (featured(features, xs).values for xs in pair)
-    return Told(mmd_test(made, seen, a, permutations), c2st(made, seen, b), features.name, len(made))
+    made, examples = (featured(features, xs).values for xs in pair)
+    return Told(mmd_test(made, examples, a, permutations), c2st(made, examples, b), features.name, len(made))
 
 
 def sample_copies(
@@ -154,9 +154,4 @@ def sample_copies(
     """
     pair = samples_beside(model, params, test, key, n=n, draw=draw, quiet=quiet, kept=kept)
     made, fresh = (featured(features, xs).values for xs in pair)
-    known = [featured(features, view_rows(train, key, r)).values for r in _parts(len(train))]
-    return copies(made, np.concatenate(known), fresh)
-
-
-def _parts(n: int) -> list[np.ndarray]:
-    return np.split(np.arange(n), range(ROWS, n, ROWS))
+    return copies(made, featured(features, seen(model, train, key)).values, fresh)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +69,21 @@ def blocks(split: Any, size: int, quiet: bool, what: str, first: int = 0) -> Ite
             progress.update(count)
 
 
-@partial(jax.jit, static_argnames=('f', 'way'))
+def _block(f: Rows, way: placement.Way, members: Any, shared: Any) -> Any:
+    return way.over(f)(members, shared)
+
+
+@cache
+def compiled_block(platform: str) -> Any:
+    """`block` for one platform, as jax compiles it."""
+    # XLA's CPU compiler puts decoder and likelihood into one fusion that takes half as long again as its parts
+    options = {'xla_cpu_experimental_ynn_fusion_type': ''} if platform == 'cpu' else None
+    return jax.jit(_block, static_argnames=('f', 'way'), compiler_options=options)
+
+
 def block(f: Rows, way: placement.Way, members: Any, shared: Any) -> Any:
     """f of one model, or of each member of a population, on one block of rows."""
-    return way.over(f)(members, shared)
+    return compiled_block(jax.default_backend())(f, way, members, shared)
 
 
 def over(
@@ -86,11 +97,9 @@ def over(
     way = placement.default() if key.ndim else placement.alone
     members, (shared,) = placement.padded((params, key), way), placement.shared((split,), way)
 
-    def found(rows: np.ndarray) -> Any:
-        return block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
-
     def cut(rows: np.ndarray, count: int) -> Any:
-        arrays = jax.tree.map(np.asarray, found(rows))
+        found = block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
+        arrays = jax.tree.map(np.asarray, found)
         if not key.ndim:
             return jax.tree.map(lambda a: a[:count], arrays)
         return [jax.tree.map(lambda a, i=i: a[i, :count], arrays) for i in range(key.size)]
@@ -98,7 +107,7 @@ def over(
     parts: list[Any] = []
     begun, store = 0, None
     if kept is not None and len(split):
-        one = jax.eval_shape(lambda: found(np.zeros(size, np.int32)))
+        one = jax.eval_shape(lambda rows: _block(f, way, members, (shared, rows)), np.zeros(size, np.int32))
         store = keeping.store(kept, what, size, (params, key, split.rows), [one] * key.size if key.ndim else one)
         parts, begun = keeping.read(store)
     clock, row, fresh = keeping.started(begun), begun, []
@@ -126,6 +135,20 @@ def example(model: Model | Conditional, split: Any, key: Array, row: Any) -> tup
     x, model_key = viewed(split, key, row)
     columns = {name: column[row] for name, column in split.rows.items() if name != 'x'}
     return *at_row(model, {**columns, 'x': x}), model_key
+
+
+@cache
+def _seen_rows(model: Model | Conditional) -> Rows:
+    def rows_of(member: tuple[Any, Array], shared: tuple[Any, Array]) -> Any:
+        (_, key), (split, rows) = member, shared
+        return vmap(lambda row: example(model, split, key, row)[1])(rows)
+
+    return rows_of
+
+
+def seen(model: Model | Conditional, split: Any, key: Array) -> Any:
+    """x [n, *shape], any tree, of a whole split as the model sees it: of a Conditional what is not its condition."""
+    return over(_seen_rows(model), (), key, split, max(1, min(len(split), ROWS)), True, 'x as it is seen')
 
 
 def finite(values: np.ndarray, what: str) -> np.ndarray:
