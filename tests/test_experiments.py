@@ -45,6 +45,8 @@ HEAVY = {
 for name in ('posterior categorical', 'posterior bernoulli'):
     HEAVY[name] = {**HEAVY[name], 'objective': 'vimco', 'k': 3}
 for name in (
+    'product',
+    'discrete',
     'sphere',
     'penalty',
     'resnet',
@@ -102,7 +104,7 @@ def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
     assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
 
 
-LONG = ('disentanglement', 'gaps', 'vq', 'semi_supervised')
+LONG = ('beta', 'disentanglement', 'gaps', 'vq', 'semi_supervised')
 
 
 @pytest.mark.parametrize(

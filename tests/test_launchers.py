@@ -209,8 +209,12 @@ time.sleep(60)
         until(lambda: commands.last_line(command.log) == 'ready')
         _thread.interrupt_main()
 
-    threading.Thread(target=interrupt, daemon=True).start()
-    assert commands.run(command) == 143
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        assert commands.run(command) == 143
+    finally:
+        signal.signal(signal.SIGINT, held)
     assert commands.last_line(command.log) == 'saved'
 
 

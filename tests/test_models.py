@@ -52,7 +52,12 @@ def build(network, likelihood, posterior, objective, shape=IMAGE):
     return m, vj.per_example(OBJECTIVES[objective](m)), xs
 
 
-@pytest.mark.parametrize('member', MEMBERS, ids=' '.join)
+SLOW = {('resnet', 'logistic', 'normal', 'elbo')}  # its parts are in the others
+
+
+@pytest.mark.parametrize(
+    'member', [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW), id=' '.join(m)) for m in MEMBERS]
+)
 def test_a_product_trains(member):
     """Finite, one trace, a gradient to every parameter, the loss falls on one batch, a population is its lone runs."""
     model, loss, xs = build(*member)
