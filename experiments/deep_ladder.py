@@ -17,7 +17,7 @@ VERSION = 1
 
 
 class Hyper(NamedTuple):
-    lr: Annotated[float, Range(above=0)] = 1e-3
+    lr: Annotated[float, Range(above=0)] = 1.5e-3
     """learning rate, which falls to 0 by a cosine"""
     beta: Annotated[float, Range(0)] = 1.0
     """weight of the rates"""
@@ -30,22 +30,22 @@ class Config:
     """Train a deep convolutional ladder."""
 
     dataset: str = 'binarized_mnist'
-    coarse: Annotated[int, Range(1)] = 4
+    coarse: Annotated[int, Range(1)] = 3
     """layers of latents at a quarter of the image's side"""
     fine: Annotated[int, Range(1)] = 1
     """layers of latents at half of it"""
     latents: tuple[Annotated[int, Range(1)], Annotated[int, Range(1)]] = (4, 2)
     """channels of a latent: coarse, fine"""
-    channels: Annotated[int, Range(2)] = 40
+    channels: Annotated[int, Range(2)] = 32
     blocks: Annotated[int, Range(0)] = 1
     """residual blocks a layer, on each of both paths"""
-    warmup: Annotated[int, Range(0)] = 2000
+    warmup: Annotated[int, Range(0)] = 1500
     """steps over which beta rises from 0"""
-    ema: Annotated[float, Range(0, below=1)] = 0.999
+    ema: Annotated[float, Range(0, below=1)] = 0.998
     """decay of the average of the parameters over steps, which is what is evaluated"""
-    batch_size: Annotated[int, Range(1)] = 128
-    steps: Annotated[int, Range(0)] = 15_000
-    test_k: Annotated[int, Range(1)] = 1000
+    batch_size: Annotated[int, Range(1)] = 64
+    steps: Annotated[int, Range(0)] = 12_000
+    test_k: Annotated[int, Range(1)] = 50
     """importance samples an image for the final -log p(x)"""
     hyper: Hyper = Hyper()
     run: RunFlags = RunFlags()
@@ -63,7 +63,7 @@ def model_of(config: Config, data: Any) -> Any:
     c, blocks, coarse, fine = config.channels, config.blocks, config.coarse, config.fine
     stage, halve = conv_stage(c, blocks), conv_stage(c, blocks, halvings=1)
     double = conv_stage(c, blocks, doublings=1)
-    prior, posterior = vj.bounded_normal(-2.0, 2.0), vj.bounded_normal(-3.0, 3.0)  # unbounded, five layers overflow
+    prior, posterior = vj.bounded_normal(-2.0, 2.0), vj.bounded_normal(-3.0, 3.0)  # unbounded, the layers overflow
     side = data.example.shape[0]
     quarter = -(-side // 4)
     return models.top_down(

@@ -485,3 +485,16 @@ def test_names_of_a_user_are_text_in_the_report(tmp_path):
     )
     read = Reader(Path(page).read_text())
     assert '<b>x</b>' in read.text and '<script>' in read.text and len(read.all('script')) == 1
+
+
+def test_a_sweep_over_one_number_draws_the_rate_distortion_plane(tmp_path):
+    rows = [
+        {'run': i, 'seed': i % 2, 'beta': beta, 'status': 'done', 'nll': 3.0 + i, 'test_rate': 4 / beta, **more}
+        for i, (beta, more) in enumerate((b, {'test_distortion': 9.0 + b + s}) for b in (1.0, 2.0) for s in (0.0, 0.5))
+    ]
+    asked = {'title': 't', 'flags': ['beta'], 'metric': 'nll', 'direction': 'min', 'units': {}, 'metrics': []}
+    page = vj.report.sweep_report(tmp_path / 'both', rows=rows, config={}, command='', **asked)
+    assert 'Rate and distortion' in Path(page).read_text()
+    alone = [{name: value for name, value in row.items() if name != 'test_rate'} for row in rows]
+    page = vj.report.sweep_report(tmp_path / 'half', rows=alone, config={}, command='', **asked)
+    assert 'Rate and distortion' not in Path(page).read_text()

@@ -42,7 +42,7 @@ def sweep_report(
     words = ''.join(f'<p>{esc(note)}</p>' for note in notes)
     parts = [f'<header><h1>{esc(title)}</h1></header>', measured(_headline(found, label, unit, rows))]
     parts.append(f'<div class="notes">{words}</div>')
-    plans = [*_values(found, flags, metric, label, unit), *_curves(found, metrics)]
+    plans = [*_values(found, flags, metric, label, unit), *_trade(found), *_curves(found, metrics)]
     parts.append(_figures('What the values do', folder, plans))
     parts.append(section('Configurations', tabulated(*_configurations(found, flags, label, unit))))
     parts.append(section('Other metrics', tabulated(*_others(found, flags, metric, units))))
@@ -150,6 +150,17 @@ def _values(found: Sequence[Summary], flags: Sequence[str], metric: str, label: 
         pair, at = (first, second), (best[first], best[second])
         draw = lambda theme, c=cells, p=pair, a=at: drawing.heat(c, p, a, axis, theme)
         yield f'{first}-{second}', f'{label} by {first} and {second}', caption, draw
+
+
+def _trade(found: Sequence[Summary]) -> Iterator[tuple]:
+    """The rate-distortion plane of the test split, where configurations differ and have both."""
+    halves = ('test_rate', 'test_distortion')
+    kept = [one for one in found if one.value.n and all(row.get(half) for row in one.rows[:1] for half in halves)]
+    if len(kept) < 2:
+        return
+    names = [in_words(one.flags) for one in kept]
+    caption = 'Test split: a small dot is a run, a large one the mean over seeds; on a thin line the ELBO is the same.'
+    yield 'rate-distortion', 'Rate and distortion', caption, lambda theme: drawing.plane(kept, *halves, names, theme)
 
 
 def _curves(found: Sequence[Summary], metrics: Sequence[Mapping[str, Any]]) -> Iterator[tuple]:

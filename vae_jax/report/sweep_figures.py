@@ -83,6 +83,39 @@ def line(summaries: Sequence[Summary], flag: str, metric: str, label: str, theme
     return canvas.deliver(figure, None)
 
 
+def plane(summaries: Sequence[Summary], x: str, y: str, names: Sequence[str], theme: Theme) -> bytes:
+    """Two metrics of each run, and the mean of each configuration, joined where one number sets them apart.
+
+    Lines of equal x + y lie behind.
+    """
+    figure, (axes,) = canvas.figure(theme, 4.8, 3.8)
+    runs = [
+        (row[x], row[y]) for one in summaries for row in one.rows if _is_number(row.get(x)) and _is_number(row.get(y))
+    ]
+    dots = np.array(runs, float)
+    axes.scatter(*dots.T, s=12, color=theme.bar, alpha=0.5, linewidths=0)
+    held = zip(names, summaries)
+    means = [(float(np.mean([r[x] for r in o.rows if _is_number(r.get(x))])), name, o) for name, o in held if o.value.n]
+    means.sort(key=lambda mean: mean[0])
+    at = np.array([(a, float(np.mean([r[y] for r in o.rows if _is_number(r.get(y))]))) for a, _, o in means])
+    varied = [flag for flag in summaries[0].flags if len({str(one.flags[flag]) for one in summaries}) > 1]
+    one_dial = len(varied) == 1 and all(_is_number(one.flags[varied[0]]) for one in summaries)
+    axes.plot(*at.T, color=theme.bar, linewidth=1.4 if one_dial else 0, marker='o', markersize=5)
+    low, high = axes.get_xlim(), axes.get_ylim()
+    across = np.array(low)
+    for total in np.linspace(low[0] + high[0], low[1] + high[1], 7)[1:-1]:
+        axes.plot(across, total - across, color=theme.faint, linewidth=0.6, zorder=0)
+    for (a, b), (_, name, _) in zip(at, means) if len(means) <= 8 else ():
+        axes.annotate(
+            canvas.named(name), (a, b), textcoords='offset points', xytext=(5, 4), fontsize=7, color=theme.ink
+        )
+    axes.set_xlim(low)
+    axes.set_ylim(high)
+    axes.set_xlabel('rate, nats')
+    axes.set_ylabel('distortion, nats')
+    return canvas.deliver(figure, None)
+
+
 def heat(
     cells: Mapping[tuple[Any, Any], Interval | None],
     flags: tuple[str, str],
