@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 COPIED = ('vae_jax', 'experiments', 'tests', 'docs', 'benchmarks', 'pyproject.toml', 'README.md', 'CHANGELOG.md')
+LIMIT_S = 600  # a mistake that makes a test run on for ever is one that it sees
 FAILED = 1  # pytest's code where tests ran and one of them failed; collecting none or a crash is another
 
 
@@ -53,8 +54,12 @@ def code_of(folder: Path, *tests: str) -> int:
     """pytest's exit code for these nodes in a copy of the project."""
     env = {**os.environ, 'PYTHONPATH': str(folder), 'PYTHONDONTWRITEBYTECODE': '1'}
     options = ['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', *tests]
-    done = subprocess.run([sys.executable, '-m', 'pytest', *options], cwd=folder, env=env, capture_output=True)
-    return done.returncode
+    try:
+        return subprocess.run(
+            [sys.executable, '-m', 'pytest', *options], cwd=folder, env=env, capture_output=True, timeout=LIMIT_S
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return FAILED
 
 
 def is_seen(folder: Path, row: Mutation) -> bool:

@@ -91,6 +91,34 @@ def test_one_that_was_stopped_goes_on_where_it_was(done, capsys, monkeypatch):
     assert len(calls) - 10 < 256 // 8 and found['nll'] == whole['nll'] and not (path / '.nll').exists()
 
 
+def test_other_parameters_and_fresh_are_computed_anew(done, capsys, monkeypatch):
+    asked = [done, '--metrics', 'nll', '--k', '3', '--images', '20']
+    assert verb(*asked) == 0
+    first, path = last(capsys), done / 'evaluation'
+    stored = runs.read_json(path / 'nll.json')
+    runs.write_json(path / 'nll.json', stored | {'parameters': 'of another step', 'nll': 7.0})
+    assert verb(*asked) == 0 and last(capsys)['nll'] == first['nll']
+    monkeypatch.setattr(keeping, 'forget', lambda kept: None)
+    assert verb(*asked, '--fresh') == 0
+    kept = next(path.glob('.nll/*/0.npz'))
+    np.savez(kept, rows=20, **{'0': np.full(20, 9.0, np.float32), '1': np.ones(20, np.float32)})
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert verb(*asked, '--fresh') == 0 and last(capsys)['nll'] == first['nll']
+
+
+def test_gaps_and_probes_are_told_as_numbers_and_not_of_the_training_split(done, capsys):
+    assert verb(done, '--metrics', 'labels', 'gaps', '--k', '20', '--images', '40') == 0
+    found = last(capsys)
+    for name in ('approximation', 'amortization', 'inference'):
+        assert found['gaps']['units'][name] == 'nats' and found['gaps'][f'{name}_se'] > 0
+    parts = found['gaps']['approximation'] + found['gaps']['amortization']
+    assert parts == pytest.approx(found['gaps']['inference'], abs=1e-6)
+    assert 0 <= found['labels']['linear_accuracy'] <= 1
+    assert verb(done, '--metrics', 'labels', '--split', 'train') == 2
+    assert 'use --split test' in capsys.readouterr().err
+
+
 def test_what_cannot_be_asked_is_told_in_a_line(done, capsys):
     for argv, said in (
         ([done, '--metrics', 'nl'], "unknown metric 'nl'; fix: did you mean 'nll'?"),
@@ -107,10 +135,11 @@ def test_what_cannot_be_asked_is_told_in_a_line(done, capsys):
 def test_what_is_told_of_a_result_are_its_fields_by_name():
     estimate = evaluation.Estimate(np.arange(3.0), 4)
     found = evaluation.NLL(estimate, np.ones(3), 5)
-    values, arrays = told('nll', found, 3)
+    values, arrays, units = told('nll', found, 3)
+    assert units == {'nll': 'nats', 'nll_se': 'nats', 'nll_bits_per_dim': 'bits/dim', 'nll_bits_per_dim_se': 'bits/dim'}
     assert values['nll'] == 1 and values['nll_bits_per_dim'] == 0.25 / np.log(2) and values['k'] == 5
     assert set(arrays) == {'nll', 'effective'}
-    values, arrays = told('x', {'a': {'b': evaluation.Score(np.ones(3))}, 'c': np.arange(4), 'd': [estimate]}, 3)
+    values, arrays, _ = told('x', {'a': {'b': evaluation.Score(np.ones(3))}, 'c': np.arange(4), 'd': [estimate]}, 3)
     assert values == {'a_b': 1.0, 'a_b_se': 0.0, 'c': [0, 1, 2, 3], **{k: v for k, v in values.items() if k[0] == 'd'}}
     assert values['d_1'] == 1.0 and set(arrays) == {'a_b', 'd_1'}
 

@@ -1,5 +1,7 @@
 """A long evaluation that was stopped goes on behind what it had done, to the same bits."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -67,6 +69,22 @@ def test_what_differs_in_anything_is_not_taken(tmp_path, monkeypatch):
     (tmp_path / 'mine.txt').write_text('')
     keeping.forget(tmp_path)
     assert [path.name for path in tmp_path.rglob('*')] == ['mine.txt']
+
+
+def test_another_program_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    """Equal arrays and words: another function, number inside of it, or view of the rows is another store."""
+    monkeypatch.setattr(keeping, 'EVERY', -1.0)
+    split, key = ragged(9), jax.random.key(0)
+    seen_as = lambda view: dataclasses.replace(split, view=view)
+    times = lambda n: lambda member, shared: jax.vmap(lambda row: n * example_of(shared[0], row))(shared[1])
+    example_of = lambda split, row: split.view(key, split.rows['x'][row])
+    found = [
+        streaming.over(times(n), (), key, seen_as(view), 4, True, 'what', tmp_path)
+        for n, view in ((1.0, split.view), (2.0, split.view), (1.0, lambda key, x: x + 1))
+    ]
+    np.testing.assert_allclose(found[1], 2 * found[0])
+    np.testing.assert_allclose(found[2], found[0] + 1)
+    assert len(list(tmp_path.glob('*/'))) == 3
 
 
 def test_some_rows_have_the_values_that_they_have_in_the_whole():

@@ -106,6 +106,7 @@ def _subject(args: Evaluate) -> Any:
         loaded.params,
         loaded.experiment.data,
         split,
+        args.split == 'train',
         against,
         cli.keys(args.seed).verbs,
         args.k,
@@ -124,18 +125,19 @@ def _measured(args: Evaluate, name: str, subject: Any, path: Path) -> dict[str, 
 
     measure = measures.MEASURES[name]
     asked = {flag: getattr(args, flag) for flag in ('split', 'images', 'seed', *measure.flags)}
-    asked |= {'examples': len(subject.split), 'data': subject.data.fingerprint}
+    asked |= {'examples': len(subject.split), 'data': subject.data.fingerprint, 'parameters': _digest(subject.params)}
     if path.exists() and not args.fresh:
         there = runs.read_json(path)
         if {key: there.get(key) for key in asked} == asked:
             process.say(f'{name}: there already, in {path}')
             return {**there, 'path': str(path)}
     kept = path.with_name(f'.{path.stem}')
+    if args.fresh:
+        keeping.forget(kept)
     began = time.monotonic()
     result = measure.of(subject._replace(kept=kept))
     seconds = time.monotonic() - began
-    values, arrays = measures.told(name, result, len(subject.split))
-    units = {key: unit for key, unit in runs.units(values).items() if unit != '1'}
+    values, arrays, units = measures.told(name, result, len(subject.split))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
     said = str(result) if not isinstance(result, dict) else _numbers(values)
     told = {**values, 'said': said, 'units': units, **asked, 'wall_s': seconds, 'peak_bytes': peak}
@@ -145,6 +147,19 @@ def _measured(args: Evaluate, name: str, subject: Any, path: Path) -> dict[str, 
     keeping.forget(kept)
     process.say(f'{measure.about}, {args.split}: {said}')
     return {**runs.read_json(path), 'path': str(path)}
+
+
+def _digest(params: Any) -> str:
+    """Of the parameters that are measured: a run that was trained on has others."""
+    import hashlib
+
+    import jax
+    import numpy as np
+
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _numbers(values: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ class Subject(NamedTuple):
     params: Any
     data: Data
     split: Any
+    is_train: bool
     against: Data | None
     key: Array
     k: int
@@ -70,8 +71,7 @@ def _features(a: Subject) -> Any:
 
 
 def _copies(a: Subject) -> Any:
-    known = evaluation.some(a.data.train, min(len(a.data.train), 20_000))
-    asked = a.model, a.params, known, a.split, a.key
+    asked = a.model, a.params, _fresh(a), a.split, a.key
     return evaluation.sample_copies(*asked, features=_features(a), **a.how)
 
 
@@ -79,8 +79,16 @@ def _labels(a: Subject) -> Any:
     return evaluation.read_codes(a.model, a.params, _known(a), a.split, a.key, quiet=a.quiet)
 
 
+def _fresh(a: Subject) -> Any:
+    """The training split, where what is measured is none of it."""
+    if a.is_train:
+        raise Fault('this holds examples against the training split, and they are of it', 'use --split test', USAGE)
+    return a.data.train
+
+
 def _known(a: Subject) -> Any:
-    return evaluation.some(a.data.train, min(len(a.data.train), 10_000))
+    train = _fresh(a)
+    return evaluation.some(train, min(len(train), 10_000))
 
 
 def _style(a: Subject) -> Any:
@@ -168,11 +176,20 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def told(name: str, found: Any, n: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a measure found: (values for JSON, arrays), n examples. Estimates are a mean with its se, and [n] beside it.
+def _told_of(value: Any) -> list[tuple[str, Any]]:
+    """The fields of a result and what it computes of them, by name."""
+    computed = [
+        name for name, held in vars(type(value)).items() if isinstance(held, property) and name not in value._fields
+    ]
+    return [*zip(value._fields, value), *((name, getattr(value, name)) for name in computed)]
+
+
+def told(name: str, found: Any, n: int) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, str]]:
+    """What a measure found: (values for JSON, arrays, units), n examples; an Estimate is its mean, its se, and [n].
 
     Fields are named by their path; `estimate` is the measure itself.
     """
+    units: dict[str, str] = {}
     values: dict[str, Any] = {}
     arrays: dict[str, np.ndarray] = {}
 
@@ -181,10 +198,12 @@ def told(name: str, found: Any, n: int) -> tuple[dict[str, Any], dict[str, np.nd
             arrays[path] = np.asarray(value.values)
             bits = ['bits_per_dim', 'bits_per_dim_se'] if isinstance(value, Estimate) and value.dims > 1 else []
             parts = ['mean', 'se', *bits]
-            values.update({path if part == 'mean' else f'{path}_{part}': getattr(value, part) for part in parts})
+            named = {part: path if part == 'mean' else f'{path}_{part}' for part in parts}
+            values.update({full: getattr(value, part) for part, full in named.items()})
+            if isinstance(value, Estimate):
+                units.update({full: 'bits/dim' if 'bits' in part else 'nats' for part, full in named.items()})
         elif isinstance(value, Mapping) or hasattr(value, '_fields'):
-            children = value.items() if isinstance(value, Mapping) else zip(value._fields, value)
-            for key, child in children:
+            for key, child in value.items() if isinstance(value, Mapping) else _told_of(value):
                 put((path or name) if key == 'estimate' else f'{path}_{key}'.lstrip('_'), child)
         elif isinstance(value, list | tuple) and any(hasattr(child, '_fields') for child in value):
             for i, child in enumerate(value):
@@ -195,4 +214,4 @@ def told(name: str, found: Any, n: int) -> tuple[dict[str, Any], dict[str, np.nd
             values[path] = np.asarray(value).tolist() if isinstance(value, np.ndarray | Array) else value
 
     put('', found)
-    return values, arrays
+    return values, arrays, units

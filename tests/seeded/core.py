@@ -114,16 +114,23 @@ MUTATIONS = [
     # the ragged last block counted whole
     Mutation(
         'vae_jax/evaluation/streaming.py',
-        'return jax.tree.map(lambda a: a[:count], arrays)',
-        'return arrays',
+        'else np.asarray(a)[:count], arrays)',
+        'else np.asarray(a), arrays)',
         'tests/test_evaluation.py::test_a_ragged_split_counts_every_example_once_whatever_its_order',
     ),
     # parts that were stored for other parameters
     Mutation(
         'vae_jax/evaluation/keeping.py',
-        'for leaf in jax.tree.leaves(inputs):',
-        'for leaf in jax.tree.leaves(inputs)[1:]:',
+        'for leaf in [*jax.tree.leaves(inputs), *program.consts]:',
+        'for leaf in [*jax.tree.leaves(inputs)[1:], *program.consts]:',
         'tests/test_keeping.py::test_what_differs_in_anything_is_not_taken',
+    ),
+    # another model under the same name
+    Mutation(
+        'vae_jax/evaluation/keeping.py',
+        '|{jax.__version__}|{text}',
+        '|{jax.__version__}|',
+        'tests/test_keeping.py::test_another_program_is_not_taken_for_this_one',
     ),
     # the variance over all, for one too many degrees of freedom
     Mutation(

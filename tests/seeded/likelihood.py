@@ -84,8 +84,8 @@ MUTATIONS = (
     ),
     Mutation(
         E + 'exact.py',
-        "'log_std': -0.5 * jnp.log(jnp.diag(lam))",
-        "'log_std': 0.5 * jnp.log(jnp.diag(covariance))",
+        "found['log_std'] = -0.5 * jnp.log(jnp.diag(lam))",
+        "found['log_std'] = 0.5 * jnp.log(jnp.diag(covariance))",
         'tests/test_exact.py::test_exact_answers_are_those_of_the_oracle',
     ),
     Mutation(

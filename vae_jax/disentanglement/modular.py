@@ -15,7 +15,8 @@ def modularity(codes: Any, factors: Mapping[str, Any], bins: int = BINS) -> Scor
     """mean over d of 1 - sum_{k != k*} m_dk^2 / (m_dk*^2 (factors - 1)), m_dk = I(z_d; v_k), k* the factor told best.
 
     Ridgeway & Mozer (2018), section 3; 0 to 1, the information of codes in equal bins. Whether several dimensions tell
-    the same is of no account. A dimension that tells nothing of any factor counts 0, as in Locatello et al. (2019).
+    the same is of no account. A constant dimension counts 0, as in Locatello et al. (2019); one that hardly varies
+    counts like any other, and random codes have about 0.7: leave out unused dimensions before comparing models.
     `each` is by dimension. Raises Fault as `tables.checked` does.
     """
     table = checked(codes, factors, least=2)

@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from vae_jax.errors import Fault
 from vae_jax.evaluation.likelihood import nll
 from vae_jax.evaluation.scores import Score
+from vae_jax.evaluation.streaming import seen, some
 from vae_jax.models import Conditional, Model
 
 
@@ -85,7 +86,8 @@ def ensembled(
 ) -> Ensemble:
     """log p_j(x) of each member of a population, params [m, ...] and keys [m], by importance sampling of k samples.
 
-    Raises Fault where the keys are not those of two members or more, and as `nll` does.
+    Raises Fault where the keys are not those of two members or more, where members would see different x, and as `nll`
+    does.
     """
     if keys.ndim != 1 or keys.size < 2:
         found = f'keys of shape {list(keys.shape)}, an ensemble has two members or more'
@@ -93,5 +95,10 @@ def ensembled(
     sizes = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(params)}
     if sizes - {keys.size}:
         raise Fault(f'{keys.size} keys beside params of {sorted(sizes)} members', 'give one key a member')
+    first = some(split, min(len(split), 8))
+    views = [jax.tree.leaves(seen(model, first, key)) for key in (keys[0], keys[1])]
+    if any(not np.array_equal(a, b) for a, b in zip(*views)):
+        found = 'x is drawn anew for each member (it is binarized or dequantized as it is seen)'
+        raise Fault(found, 'evaluate the test split of binarized data, which is drawn once')
     found = nll(model, params, split, keys, k=k, quiet=quiet, kept=kept)
     return ensemble([-one.estimate.values for one in found])

@@ -121,9 +121,10 @@ def quadrature(
 
     Four grids find where the posterior is, from eight standard deviations of the prior on, each turned and fitted to
     what the one before saw of it; the last two, of `points` and 2 points - 1 an axis, give the value and its error.
-    Narrow modes far apart need more `points` than the default of 201, 61 or 21 for 1, 2, 3 dimensions, and the error
-    tells. dtype as in `nll`. A Quadrature; of the members of a population, a list of them. Raises Fault on more
-    dimensions, points < 5, z without a density on R^d, an empty split, and (code 4) where a value is not finite.
+    Narrow modes far apart need more `points` than the default of 201, 61 or 21 for 1, 2, 3 dimensions: a mode that the
+    search misses is in neither grid, and the error cannot tell. dtype as in `nll`. A Quadrature; of the members of a
+    population, a list of them. Raises Fault on more dimensions, points < 5, z without a density on R^d, an empty split,
+    and (code 4) where a value is not finite.
     """
     check_real(model, params, split, key)
     p, _, _ = shapes_of(model, params, split, key)

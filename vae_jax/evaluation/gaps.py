@@ -11,7 +11,7 @@ from jax import Array, random
 from vae_jax.errors import Fault
 from vae_jax.evaluation.likelihood import Estimate
 from vae_jax.evaluation.refined import Refined, Variational, diagonal, refine
-from vae_jax.evaluation.streaming import dims_of, finite
+from vae_jax.evaluation.streaming import dims_of, finite, log_cell
 from vae_jax.models import Conditional, Model
 
 LogP = Callable[[Model | Conditional, Any, Any, Array, Refined], Any]
@@ -63,13 +63,16 @@ def _less(a: Estimate, b: Estimate) -> Estimate:
     return Estimate(a.values - b.values, a.dims)
 
 
-def gaps_of(log_p: Any, refined: Any, elbo: Any, dims: int = 1) -> Gaps:
-    """Gaps of three columns [n] of the same examples, however they were had. Raises Fault on other shapes."""
+def gaps_of(log_p: Any, refined: Any, elbo: Any, dims: int = 1, cell: float = 0.0) -> Gaps:
+    """Gaps of three columns [n] of the same examples, however they were had; `cell` is their split's log_cell.
+
+    Raises Fault on other shapes.
+    """
     columns = [np.asarray(column, np.float64) for column in (log_p, refined, elbo)]
     if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
         found = ', '.join(str(list(column.shape)) for column in columns)
         raise Fault(f'the columns have shapes {found}', 'give log p(x), ELBO[q*] and ELBO[q] of the same examples')
-    return Gaps(*(Estimate(finite(column, 'a bound'), dims) for column in columns))
+    return Gaps(*(Estimate(finite(column, 'a bound'), dims, -cell) for column in columns))
 
 
 def importance(model: Model | Conditional, params: Any, split: Any, key: Array, refined: Refined) -> np.ndarray:
@@ -96,8 +99,8 @@ def inference_gaps(
 
     The gap of amortization is that of q(z|x) where the family is its own. `log_p(model, params, split, key, refined)`
     gives log p(x) [n]: `importance` samples of q*, annealed ones, exact values. What is too low in it is missing in the
-    gap of approximation. A Gaps; of the members of a population, params [m, ...] and keys [m], a list of m. Raises
-    Fault as `refine` does.
+    gap of approximation, and where `refine` has not ended that gap has what is missing of the other's. A Gaps; of the
+    members of a population, params [m, ...] and keys [m], a list of m. Raises Fault as `refine` does.
     """
     asked: dict[str, Any] = {'family': family, 'steps': steps, 'lr': lr, 'samples': samples, 'k': k}
     asked |= {'quiet': quiet, 'kept': kept}
@@ -107,4 +110,4 @@ def inference_gaps(
     refine_key, density_key = random.split(key)
     found = refine(model, params, split, refine_key, **asked)
     values = log_p(model, params, split, density_key, found)
-    return gaps_of(values, found.elbo.values, found.start.values, dims_of(split, model))
+    return gaps_of(values, found.elbo.values, found.start.values, dims_of(split, model), log_cell(split))

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +23,16 @@ class Store(NamedTuple):
     structure: Any
 
 
-def store(kept: str | os.PathLike[str], what: str, size: int, inputs: Any, like: Any) -> Store:
-    """The store of this evaluation and no other: its name is the SHA-256 of `what`, `size` and the leaves of `inputs`.
+def store(kept: str | os.PathLike[str], what: str, f: Callable[..., Any], inputs: tuple[Any, ...]) -> Store:
+    """The store of f(*inputs) and no other: its name is the SHA-256 of `what`, of f's jaxpr and of all arrays in both.
 
-    Changed code goes unseen. `like` is a tree of the structure of a part.
+    So another model, view, schedule or family is another store, and so is changed code. A part has the structure of
+    what f returns.
     """
-    digest = hashlib.sha256(f'{what}|{size}|{jax.__version__}'.encode())
-    for leaf in jax.tree.leaves(inputs):
+    program, like = jax.make_jaxpr(f, return_shape=True)(*inputs)
+    text = re.sub(r'0x[0-9a-f]+', '', str(program.jaxpr))  # where a function lies in memory
+    digest = hashlib.sha256(f'{what}|{jax.__version__}|{text}'.encode())
+    for leaf in [*jax.tree.leaves(inputs), *program.consts]:
         is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
         digest.update(f'{array.dtype}{array.shape}'.encode() + array.tobytes())

@@ -66,6 +66,8 @@ class NLL(NamedTuple):
         few = int(np.sum(self.effective < FEW))
         if not few and np.median(self.effective) >= FEW_IN_THE_MEDIAN:
             return ''
+        if not few:
+            return f'; note: {np.median(self.effective):.1f} effective samples in the median are few: raise k'
         return f'; note: {few} of {len(self.effective)} examples have fewer than {FEW} effective samples: raise k'
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -97,31 +97,30 @@ def over(
     way = placement.default() if key.ndim else placement.alone
     members, (shared,) = placement.padded((params, key), way), placement.shared((split,), way)
 
-    def cut(rows: np.ndarray, count: int) -> Any:
-        found = block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
-        arrays = jax.tree.map(np.asarray, found)
-        if not key.ndim:
-            return jax.tree.map(lambda a: a[:count], arrays)
-        return [jax.tree.map(lambda a, i=i: a[i, :count], arrays) for i in range(key.size)]
+    def made(rows: np.ndarray) -> Any:
+        return block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
+
+    def cut(arrays: Any, count: int) -> Any:
+        return jax.tree.map(lambda a: np.asarray(a)[:, :count] if key.ndim else np.asarray(a)[:count], arrays)
 
     parts: list[Any] = []
     begun, store = 0, None
     if kept is not None and len(split):
-        one = jax.eval_shape(lambda rows: _block(f, way, members, (shared, rows)), np.zeros(size, np.int32))
-        store = keeping.store(kept, what, size, (params, key, split.rows), [one] * key.size if key.ndim else one)
+        store = keeping.store(kept, what, partial(_block, f, way), (members, (shared, jnp.zeros(size, jnp.int32))))
         parts, begun = keeping.read(store)
     clock, row, fresh = keeping.started(begun), begun, []
     for rows, count in blocks(split, size, quiet, what, begun):
-        fresh.append(cut(rows, count))
+        fresh.append(cut(made(rows), count))
         row += count
         if store is not None and (keeping.is_due(clock) or row == len(split)):
-            keeping.write(store, clock.row, row - clock.row, _joined(fresh))
-            parts, fresh, clock = [*parts, _joined(fresh)], [], keeping.started(row)
-    return _joined([*parts, *fresh])
+            keeping.write(store, clock.row, row - clock.row, _joined(fresh, key.ndim))
+            parts, fresh, clock = [*parts, _joined(fresh, key.ndim)], [], keeping.started(row)
+    whole = _joined([*parts, *fresh], key.ndim)
+    return [jax.tree.map(lambda a, i=i: a[i], whole) for i in range(key.size)] if key.ndim else whole
 
 
-def _joined(parts: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+def _joined(parts: list[Any], axis: int) -> Any:
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves, axis), *parts)
 
 
 def viewed(split: Any, key: Array, row: Array) -> tuple[Array, Array]:
