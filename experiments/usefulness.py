@@ -96,8 +96,9 @@ def table(stored: Mapping[str, Any]) -> str:
 
     text = (
         '`mnist`, binarized by chance; the models were trained on the fixed binarization, so -log p(x) is not that of '
-        f'their own test split. Codes of {sizes.train:,} training and {sizes.test:,} test images; {sizes.test:,} samples '
-        f'under {stored["features"]}, and FID and KID are of no other features; -log p(x) by {sizes.k} importance samples, '
+        f'their own test split. Codes of {sizes.train:,} training and {sizes.test:,} test images; {sizes.test:,} '
+        f'samples under {stored["features"]}, and FID and KID are of no other features; -log p(x) by {sizes.k} '
+        'importance samples, '
         f'{sizes.judged:,} images of each dataset. Means over seeds +- half of the 95 % t interval; below, all seeds '
         'as one ensemble +- the standard error over images.'
     )
