@@ -1,10 +1,13 @@
 """A deep convolutional ladder on static MNIST: layers of latents, 7x7 and 14x14, on one residual top-down path.
 
-Claim     Convolutional hierarchies model digits better than one dense layer does.
+Claim     At the size that two cores train in an hour, four layers of local latents stay behind dense networks with a
+          VampPrior (experiments/vampprior.py: 86.8). What is missing is a latent for the whole image, depth, and
+          steps: no GPU was at hand to look.
 Command   python -m experiments.deep_ladder --data-dir DIR --seeds 3
-          python -m experiments.estimates RUN --images 100                  (AIS with its sandwich)
-Expected  unknown
-Time      unknown
+          python -m vae_jax evaluate RUN --member 0 --metrics nll ais --start posterior --images 100
+Expected  static MNIST, three seeds, 95 % t intervals: test -ELBO 95.5 +- 1.3, -log p(x) 91.7 +- 1.1 with 50 samples an
+          image, of which 3.7 are effective: a loose bound
+Time      64 minutes of training for three seeds of 15 epochs on two CPU cores that others were using
 """
 
 from dataclasses import dataclass
