@@ -379,6 +379,7 @@ def test_shares_of_variance_are_of_known_effects():
     assert disentangled.shares(np.ones((2, 2, 2))) == (0, 0, 0)
 
 
+@pytest.mark.slow
 def test_the_stored_study_is_told_and_drawn(tmp_path):
     from experiments import disentangled
 

@@ -47,6 +47,8 @@ for name in ('posterior categorical', 'posterior bernoulli'):
 for name in (
     'product',
     'discrete',
+    'conv',
+    'grey, discretized',
     'sphere',
     'penalty',
     'resnet',
@@ -104,7 +106,7 @@ def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
     assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
 
 
-LONG = ('beta', 'disentanglement', 'gaps', 'vq', 'semi_supervised')
+LONG = ('beta', 'deep_ladder', 'disentanglement', 'gaps', 'ladder', 'semi_supervised', 'total_correlation', 'vq')
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def build(network, likelihood, posterior, objective, shape=IMAGE):
     return m, vj.per_example(OBJECTIVES[objective](m)), xs
 
 
-SLOW = {('resnet', 'logistic', 'normal', 'elbo')}  # its parts are in the others
+SLOW = {
+    ('resnet', 'logistic', 'normal', 'elbo'),
+    ('conv', 'bernoulli', 'normal', 'elbo'),
+}  # its parts are in the others
 
 
 @pytest.mark.parametrize(

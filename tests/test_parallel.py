@@ -144,6 +144,7 @@ PROCESS = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_model_of_one(lone, tmp_path):
     """On loopback; process 1 alone is asked to stop, both do, and go on from the directory that process 0 keeps."""
     with socket.socket() as free:
