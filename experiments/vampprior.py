@@ -6,8 +6,8 @@ Claim     A VampPrior lowers -log p(x) by three nats (Tomczak & Welling 2018, ta
 Command   python -m experiments.vampprior --data-dir DIR
 Expected  -log p(x), 1,000 samples, three seeds, 95 % t intervals: VampPrior 86.79 +- 0.36, standard 89.84 +- 0.30, so
           3.06 [2.45, 3.66] paired by seed; --prior natural --posterior iaf --flow-hidden 320: 88.10 +- 0.01. The
-          VampPrior's first 60 test images, seeds 0, 1, 2: 87.00, 85.68, 85.89 with 5,000 samples; 86.42, 85.87, 85.89 by
-          annealing (--metrics nll ais --start posterior --images 60 --temperatures 100 --chains 8), whose bounds are
+          VampPrior's first 60 test images, seeds 0, 1, 2: 87.00, 85.68, 85.89 with 5,000 samples; 86.42, 85.87, 85.89
+          by annealing (--metrics nll ais --start posterior --images 60 --temperatures 100 --chains 8), whose bounds are
           0.24 +- 0.09, 0.16 +- 0.08, 0.12 +- 0.10 apart on simulated images
 Time      about half an hour on two CPU cores
 """
