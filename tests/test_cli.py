@@ -313,7 +313,13 @@ def test_an_empty_out_is_not_the_default_directory(tmp_path, capsys, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('gone', [['stderr'], ['stdout', 'stderr']], ids=' '.join)
+@pytest.mark.parametrize(
+    'gone',
+    [
+        pytest.param(['stderr'], id='stderr', marks=pytest.mark.slow),
+        pytest.param(['stdout', 'stderr'], id='stdout stderr'),
+    ],
+)
 def test_readers_that_have_gone_stop_no_run(gone, tmp_path):
     run = started('--out', tmp_path / 'run', '--steps', '4')
     for name in gone:

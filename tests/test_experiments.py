@@ -106,7 +106,8 @@ def test_a_switch_trains_evaluates_and_reports(name, tmp_path):
     assert ('validation/loss' in names) == (SWITCHES[name].get('select') != 'last')
 
 
-LONG = ('beta', 'deep_ladder', 'disentanglement', 'gaps', 'ladder', 'semi_supervised', 'total_correlation', 'vq')
+LONG = ('adversarial', 'beta', 'deep_ladder', 'disentanglement', 'gaps', 'ladder', 'semi_supervised', 'sigma')
+LONG += ('total_correlation', 'vq')
 
 
 @pytest.mark.parametrize(

@@ -429,6 +429,7 @@ def ready(name, *words, **environment):
     )
 
 
+@pytest.mark.slow
 def test_the_shell_loop_runs_every_population_and_goes_on_past_a_fault(tmp_path):
     good, bad = write_points(tmp_path / 'a.jsonl', 1.0), write_points(tmp_path / 'b.jsonl', 'x')
     found = ready('shell_loop.sh', bad, good, '--', '--steps=8', RUNS=str(tmp_path / 'runs'))
