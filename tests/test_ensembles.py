@@ -8,7 +8,7 @@ from jax import random
 
 import vae_jax as vj
 from tests import oracles
-from vae_jax.data.splits import Split, identity
+from vae_jax.data.splits import Split, dequantize, identity
 from vae_jax.errors import Fault
 from vae_jax.evaluation import ensembles, reliability
 
@@ -108,3 +108,9 @@ def test_bad_calls_are_one_line():
         with pytest.raises(Fault, match=told) as fault:
             call()
         assert '\n' not in str(fault.value)
+
+
+def test_members_that_would_see_different_x_are_refused():
+    levels = jnp.asarray(np.random.default_rng(0).integers(0, 4, (6, 4)), jnp.uint8)
+    with pytest.raises(Fault, match='drawn anew for each member'):
+        ensembles.ensembled(MODEL, PARAMS, Split({'x': levels}, 4, dequantize(4)), random.split(KEY, 3), k=4)

@@ -7,7 +7,7 @@ import pytest
 from jax import random
 
 from tests import oracles
-from vae_jax.data.splits import Split, identity
+from vae_jax.data.splits import Split, dequantize, identity
 from vae_jax.errors import Fault
 from vae_jax.evaluation.gaps import gaps_of, inference_gaps
 from vae_jax.evaluation.refined import diagonal, full
@@ -89,3 +89,11 @@ def test_what_cannot_be_is_told():
     assert 'raise k' in str(gaps_of(ELBO, LOG_P, ELBO - 1))
     with pytest.raises(Fault, match='k is 0'):
         inference_gaps(MODEL, PARAMS, SPLIT, KEY, k=0)
+
+
+def test_bounds_of_dequantized_pixels_are_theirs_in_bits_and_gaps_are_of_no_unit_of_x():
+    levels = jnp.asarray(np.random.default_rng(0).integers(0, 8, (5, 4)), jnp.uint8)
+    found = inference_gaps(MODEL, PARAMS, Split({'x': levels}, 8, dequantize(8)), KEY, steps=0, k=50)
+    for bound in (found.log_p, found.refined, found.elbo):  # a cell of 1/8 is three bits wide
+        assert bound.bits_per_dim == pytest.approx(bound.mean / (4 * np.log(2)) - 3)
+    assert found.inference.bits_per_dim == pytest.approx(found.inference.mean / (4 * np.log(2)))
