@@ -123,6 +123,7 @@ def doctor(args: Doctor) -> None:
 
     from vae_jax.data import cache
     from vae_jax.data.catalogue import CATALOGUE
+    from vae_jax.data.tables import TABLES
 
     say(f'python     {platform.python_version()} on {platform.platform()}')
     for name in _PACKAGES:
@@ -140,6 +141,8 @@ def doctor(args: Doctor) -> None:
     for name, spec in CATALOGUE.items():
         at_hand = spec.ready or ('prepared' if cache.find(root, name) else '')
         say(f'  {name:24} {at_hand or f"not prepared: python -m vae_jax prepare {name}"}')
+    lacking = [name for name, sheet in TABLES.items() if not (root / 'tables' / sheet.file).is_file()]
+    say(f'tables     {", ".join(name for name in TABLES if name not in lacking) or "none prepared"}')
     ones = jax.numpy.ones((64, 64))
     if float(jax.jit(lambda a: (a @ a).sum())(ones)) != 64.0**3:
         raise Fault('a compiled 64 x 64 product is wrong', 'reinstall jax and jaxlib for this machine', ENVIRONMENT)

@@ -17,6 +17,7 @@ _HOMES = {
     'parts': ('first', 'mean'),
     'loading': ('load', 'stand_in'),
     'catalogue': ('CATALOGUE', 'canonical', 'default_binarization'),
+    'tables': ('Table', 'TABLES', 'table', 'table_stand_in'),
     'preparing': ('Prepared', 'prepare'),
     'commands': ('command',),
 }

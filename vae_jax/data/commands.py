@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from vae_jax.data.catalogue import CATALOGUE
+from vae_jax.data.tables import TABLES
 from vae_jax.errors import USAGE, Fault
 
 
@@ -36,7 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog='python -m vae_jax', description='Datasets: make them once, offline if need be.')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='prepare')
     verb = verbs.add_parser('prepare', help='make datasets ready to load', prog='python -m vae_jax prepare')
-    verb.add_argument('names', nargs='+', metavar='NAME', help=f'{", ".join(CATALOGUE)}, or any tfds image dataset')
+    names = f'{", ".join(CATALOGUE)}, or any tfds image dataset; tables: {", ".join(TABLES)}'
+    verb.add_argument('names', nargs='+', metavar='NAME', help=names)
     where = 'raw files: DIR/<dataset>/... or the folder of the dataset itself; without it they are downloaded'
     verb.add_argument('--from', dest='source', metavar='DIR', help=where)
     verb.add_argument(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_jax.data import cache, raw
+from vae_jax.data import cache, raw, tables
 from vae_jax.data.catalogue import CATALOGUE, Spec, canonical
 from vae_jax.data.checksums import raw_files, wanted
 from vae_jax.errors import ENVIRONMENT, Fault, nearest
@@ -29,6 +29,9 @@ def prepare(name: str, source: str | os.PathLike | None = None, data_dir: str | 
     What is there already is kept. Two at once wait for each other; an interrupted one leaves nothing that is believed.
     Raises Fault for an unknown name, missing files, a wrong checksum, and where there are neither files nor network.
     """
+    if name in tables.TABLES:
+        place, n = tables.prepare_table(name, source, data_dir)
+        return Prepared(name, place, {'rows': n})
     name = canonical(name)
     spec = CATALOGUE.get(name)
     if spec is not None and spec.ready:
