@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vae_jax import chosen, flags, process, runs
 from vae_jax import config as configs
-from vae_jax import flags, process, runs, trackers
 from vae_jax.errors import NUMBERS, TIME_IS_UP, Fault, Stopped
 from vae_jax.experiment import Experiment, keys
 from vae_jax.fields import leaves
@@ -113,7 +113,7 @@ def sweep(
     made, path = _plan(config, build, swept or {}, seeds, name, version)
     if config.run.points is None:
         planning.refuse_another(path, config)
-        launch = None if runs.finished(path) else _launcher(config, path, stop)
+        launch = None if runs.finished(path) else chosen.launcher(config, path, stop)
         result = running.run(path, config, made, how, launch, command)
     else:
         result = running.population(path, made[0], how)
@@ -206,7 +206,7 @@ def _train(
     path, quiet, key = directory.path, config.run.quiet, keys(config.run.seed)
     if not quiet:
         process.say(f'run: {path}')
-    with _follow(path, config) as tracker:
+    with chosen.tracker(path, config) as tracker:
         with patient():
             trained = training.fit(
                 experiment.trainer,
@@ -259,47 +259,6 @@ def _plan(
     return points.groups(config, found, version), run_path(config, build, name, version)
 
 
-def _launcher(config: Any, path: Path, stop: Callable[[], int | None]) -> running.Launch | None:
-    """Who runs the tasks of a sweep; None: this process. Raises Fault."""
-    asked = config.run
-    for its, flag, given in (('ray', '--ray-address', asked.ray_address), ('slurm', '--slurm', asked.slurm)):
-        if given and asked.launcher != its:
-            raise Fault(f'{flag} goes with --launcher {its}', 'give both, or neither')
-    if asked.launcher == 'local':
-        return None
-    from vae_jax.launchers import ray, required, slurm, watching
-
-    executor = None
-    if asked.launcher == 'slurm':
-        executor = slurm.executor(path.with_name(f'{path.name}.slurm'), slurm.read_options(asked.slurm))
-
-    def launch(tasks: Sequence[points.Task]) -> None:
-        with watching.bar(tasks, asked.quiet) as ended:
-            how: Any = {'stop': stop, 'ended': ended}
-            if executor is not None:
-                outcomes = slurm.launch(tasks, executor, **how)
-            else:
-                outcomes = ray.launch(tasks, address=asked.ray_address, devices=asked.devices, **how)
-        required(outcomes)
-
-    return launch
-
-
-def _follow(
-    path: Path, config: Any, points: Sequence[Mapping[str, Any]] = ()
-) -> contextlib.AbstractContextManager[trackers.Tracker]:
-    """The tracker that --tracker names, of one run or of the points of a population. Raises Fault."""
-    tools: dict[str, trackers.Tool] = {
-        'none': trackers.nowhere,
-        'tensorboard': trackers.tensorboard,
-        'wandb': trackers.wandb,
-        'trackio': trackers.trackio,
-        'mlflow': trackers.mlflow,
-    }
-    shown = trackers.shown(path, config, points)
-    return trackers.following(tools[config.run.tracker], path, shown, config.run.quiet)
-
-
 def _how(
     build: Build,
     version: int,
@@ -308,7 +267,7 @@ def _how(
     patient: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> task.How:
     named = f'{_module(build)}:{build.__name__}'
-    return task.How(functools.partial(_built, build=build), named, version, metric, stop, patient, _follow)
+    return task.How(functools.partial(_built, build=build), named, version, metric, stop, patient, chosen.tracker)
 
 
 def _module(build: Build) -> str:
