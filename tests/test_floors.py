@@ -8,16 +8,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / 'vae_jax'
 GROUND = {'errors', 'hosts', 'placement'}  # hosts and placement know jax alone
 PROBABILITY = ['kernels', 'distributions', 'networks', 'flows', 'models', 'bounds', 'losses']
-PROBABILITY += ['disentanglement', 'evaluation', 'samplers']
+PROBABILITY += ['classical', 'disentanglement', 'evaluation', 'samplers']
 MACHINE = [
     {'trees', 'files', 'fields', 'config', 'flags', 'schedules', 'statistics', 'plot', 'process', 'experiment'},
     {'data', 'checkpoints', 'runs', 'report', 'trackers'},
     {'training'},
     {'sweeps', 'launchers'},
 ]
-ABOVE = {'cli', 'verbs', 'opened', 'measures', 'evaluating', '__main__', '__init__'}
+ABOVE = {'cli', 'chosen', 'verbs', 'opened', 'measures', 'evaluating', '__main__', '__init__'}
 # the views call the binarization kernel; a long evaluation keeps its parts in files, and tests its ranks
-SHARED = {'data': {'kernels'}, 'evaluation': {'files', 'statistics'}}
+# EM and its kin are trainers, and say so by the shapes of training
+SHARED = {'data': {'kernels'}, 'evaluation': {'files', 'statistics'}, 'classical': {'training'}}
 
 
 def imports(room):
