@@ -34,9 +34,20 @@ class Mutation(NamedTuple):
 
 def rows() -> list[Mutation]:
     """All mistakes, those of the core first."""
-    from tests.seeded import core, disentanglement, inference, likelihood, samples
+    from tests.seeded import (
+        classical_em,
+        classical_mixtures,
+        classical_posteriors,
+        core,
+        disentanglement,
+        inference,
+        likelihood,
+        samples,
+    )
 
-    return [row for part in (core, likelihood, inference, samples, disentanglement) for row in part.MUTATIONS]
+    parts = (core, likelihood, inference, samples, disentanglement)
+    parts += (classical_mixtures, classical_em, classical_posteriors)
+    return [row for part in parts for row in part.MUTATIONS]
 
 
 def copied(folder: Path) -> Path:

@@ -111,6 +111,7 @@ _HOMES = {
 _MODULES = (
     'bounds',
     'checkpoints',
+    'classical',
     'cli',
     'config',
     'data',
