@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 EXTRAS := test
 comma := ,
 
-.PHONY: demo test test-slow test-browser lint bench clean
+.PHONY: demo tour test test-slow test-browser lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.vae
+
+# make tour DATA=DIR: prepared datasets and tables of python -m vae_jax prepare, where they are not in their usual place
+tour: $(VENV)/installed
+	$(BIN)/python -m experiments.tour $(if $(DATA),--data-dir '$(DATA)')
 
 test: $(VENV)/installed lint
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not browser'

@@ -13,10 +13,24 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import disentangled, estimates, gaps, studies, usefulness
+from experiments import (
+    aevb_figure2,
+    aevb_figure3,
+    continuous_bernoulli,
+    disentangled,
+    estimates,
+    gaps,
+    quadrants,
+    snr,
+    studies,
+    two_stage,
+    usefulness,
+)
+from experiments.tour import page
 
 HERE = Path(__file__).parent
 
@@ -68,6 +82,15 @@ EVALUATIONS = {
     'disentanglement': (disentangled.table, 'Disentanglement on sprites'),
 }
 
+PAPERS = {
+    'aevb_figure2': (aevb_figure2.table, 'AEVB beside wake-sleep (Kingma & Welling 2013, figure 2)'),
+    'aevb_figure3': (aevb_figure3.table, 'AEVB, wake-sleep and Monte Carlo EM (Kingma & Welling 2013, figure 3)'),
+    'snr': (snr.table, 'Tighter bounds and the signal in their gradients (Rainforth et al. 2018)'),
+    'two_stage': (two_stage.table, 'A second model for the codes (Dai & Wipf 2019)'),
+    'continuous_bernoulli': (continuous_bernoulli.table, 'Continuous Bernoulli (Loaiza-Ganem & Cunningham 2019)'),
+    'quadrants': (quadrants.table, 'Quadrants from quadrants (Sohn, Lee & Yan 2015)'),
+}
+
 
 STUDIES = """## Studies
 
@@ -88,7 +111,7 @@ def processor() -> str:
 def machine() -> str:
     """This machine's processor, and how many of its cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{cores} cores of {processor()}'
+    return f'{cores} core{"s" if cores != 1 else ""} of {processor()}'
 
 
 def run(name: str, data_dir: str | None, out: Path) -> None:
@@ -137,10 +160,10 @@ def _cell(rows: list[dict[str, Any]], metric: str, sign: int) -> str:
     return f'{mean:.2f} +- {error:.2f}'
 
 
-def evaluations() -> list[str]:
-    """A section for each stored result of trained models that were measured further."""
-    told = ['## Evaluations\n\nWhat each number is: [docs/evaluation.md](../docs/evaluation.md).']
-    for name, (table_of, title) in EVALUATIONS.items():
+def stored_sections(head: str, tables: Mapping[str, tuple[Callable[[dict[str, Any]], str], str]]) -> list[str]:
+    """A headed section for each stored result that has a table of its own."""
+    told = [head]
+    for name, (table_of, title) in tables.items():
         path = HERE / 'results' / f'{name}.json'
         if not path.exists():
             told.append(f'### {title}\n\nNot run.')
@@ -173,7 +196,12 @@ def table() -> str:
         details.append(
             f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
-    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections(), *evaluations()]
+    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections()]
+    told += stored_sections('## Papers', PAPERS)
+    told += stored_sections(
+        '## Evaluations\n\nWhat each number is: [docs/evaluation.md](../docs/evaluation.md).', EVALUATIONS
+    )
+    told.append(f'## Tour\n\n{page.table()}')
     return '\n\n'.join(told) + '\n'
 
 

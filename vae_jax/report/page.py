@@ -58,6 +58,12 @@ circle{fill:currentColor;stroke:none}
 .notes{margin-top:32px}
 pre{margin:0;padding:16px 18px;background:var(--wash);border-radius:6px;font:.875rem/1.6 ui-monospace,monospace;
 white-space:pre-wrap;overflow-wrap:anywhere;user-select:all}
+code{font:.875em ui-monospace,monospace;overflow-wrap:anywhere}
+h1+p{margin-top:20px}
+.equation{margin:20px 0 28px}
+.broad{grid-column:1/-1}.broad>figure{max-width:48rem}
+ul,ol{max-width:44rem;padding-left:1.4em}
+a{color:var(--c0)}
 .list{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr));column-gap:36px;margin:0;
 font-size:.875rem}
 .list>div{display:flex;justify-content:space-between;gap:16px;padding:6px 0;border-bottom:1px solid var(--line)}
@@ -68,7 +74,8 @@ table{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nu
 th,td{text-align:left;padding:6px 20px 6px 0;border-bottom:1px solid var(--line)}
 summary{cursor:pointer;margin:20px 0}
 :focus-visible{outline:2px solid var(--c0);outline-offset:4px}
-@media (max-width:600px){main{padding:28px 18px 48px}section{margin-top:44px}}
+@media (max-width:600px){main{padding:28px 18px 48px}section{margin-top:44px}
+.broad picture{display:block;overflow-x:auto}.broad img{width:38rem;max-width:none}}
 @media print{section,figure{break-inside:avoid}}
 """
 
@@ -196,6 +203,12 @@ def pictured(heading: str, caption: str, alt: str, light: bytes, dark: bytes | N
     image = f'<img src="{data[0]}" {size} alt="{esc(alt)}">'
     words = f'<h3>{esc(heading)}</h3><picture>{twin}{image}</picture><figcaption>{esc(caption)}</figcaption>'
     return f'<figure>{words}</figure>\n'
+
+
+def broad(png: bytes) -> bool:
+    """Whether a picture is so much wider than high that a telephone had better show it in parts."""
+    wide, high = struct.unpack('>II', png[16:24])
+    return wide > 1.7 * high
 
 
 def tabulated(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
