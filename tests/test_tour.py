@@ -97,7 +97,7 @@ def test_the_page_needs_no_network_and_shows_every_item(finished):
     assert all(link.startswith(('#', 'https://')) for link in links)
     assert all(a['alt'] == 'a <picture>' and a['src'].startswith('data:') for a in read.all('img'))
     assert len(read.all('img')) == len(tour.ITEMS) - 1 and text.count('Not run.') == 1
-    assert "default-src 'none'" in text and 'Held: it &lt;holds&gt;.' in text and 'Did not hold: it does not.' in text
+    assert "default-src 'none'" in text and 'Held: It &lt;holds&gt;.' in text and 'Did not hold: It does not.' in text
     assert read.text.count('data: stand-in for it') == len(tour.ITEMS) - 1 and '1.000 ± 0.1000' in read.text
     assert len(read.all('details')) == len(tour.ITEMS) - 1 + len(quiz.QUESTIONS)
 

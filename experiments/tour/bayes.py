@@ -17,7 +17,7 @@ from experiments.tour import telling
 CLAIMS = {
     'means are within a tenth of the exact standard deviation': lambda n: n['mean_off'] < 0.1,
     'widths are within a tenth of those of the best belief of independent parts': lambda n: n['width_off'] < 0.1,
-    'and too narrow': lambda n: n['too_narrow'] < 0.9,
+    'beliefs of independent parts are too narrow': lambda n: n['too_narrow'] < 0.9,
     'few rows: beliefs beat the likeliest weights': lambda n: n['few_gain'] > 3 * n['few_gain_se'] + 1,
     'many rows: there is little left to gain': lambda n: n['many_gain'] < 0.25 * n['few_gain'],
 }

@@ -38,7 +38,8 @@ def told_by(found: Mapping[str, Any]) -> str:
 
 
 def _claims(found: Mapping[str, Any]) -> list[str]:
-    return [f'{"Held" if holds else "Did not hold"}: {claim.rstrip(".")}.' for claim, holds in found['claims'].items()]
+    said = {f'{claim[0].upper()}{claim[1:].rstrip(".")}.': holds for claim, holds in found['claims'].items()}
+    return [f'{"Held" if holds else "Did not hold"}: {claim}' for claim, holds in said.items()]
 
 
 def markdown(found: Found) -> str:

@@ -59,7 +59,7 @@ circle{fill:currentColor;stroke:none}
 pre{margin:0;padding:16px 18px;background:var(--wash);border-radius:6px;font:.875rem/1.6 ui-monospace,monospace;
 white-space:pre-wrap;overflow-wrap:anywhere;user-select:all}
 code{font:.875em ui-monospace,monospace;overflow-wrap:anywhere}
-h1+p{margin-top:20px}
+h1+p,pre+p{margin-top:20px}
 .equation{margin:20px 0 28px}
 .broad{grid-column:1/-1}.broad>figure{max-width:48rem}
 ul,ol{max-width:44rem;padding-left:1.4em}
@@ -208,7 +208,7 @@ def pictured(heading: str, caption: str, alt: str, light: bytes, dark: bytes | N
 def broad(png: bytes) -> bool:
     """Whether a picture is so much wider than high that a telephone had better show it in parts."""
     wide, high = struct.unpack('>II', png[16:24])
-    return wide > 1.7 * high
+    return wide > 1.5 * high
 
 
 def tabulated(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
