@@ -98,7 +98,7 @@ def table(stored: dict[str, Any]) -> str:
         ('binarized', 'cvae', 'nll', '-log p(x\\|c), CVAE'),
     ):
         if pixels == 'grey':
-            add(f'{name}, published', [f'{value:.1f}' for value in PUBLISHED[method]])
+            add(f'{name}, Pyro', [f'{value:.1f}' for value in PUBLISHED[method]])
         rows = [found[pixels, method, see] for see in SEEN]
         add(name, [cell(row[score]) for row in rows])
         if method == 'cvae':
@@ -108,7 +108,7 @@ def table(stored: dict[str, Any]) -> str:
     sizes, n = Sizes(**stored['sizes']), stored['rows'][0]['test_examples']
     return '\n'.join(lines) + (
         f'\n\nNats of the pixels that are not seen, means over {sizes.seeds} seeds +- half of the 95 % t interval, '
-        f'{n:,} test images. The soft score is the cross-entropy of grey pixels and not a likelihood. Published: the '
+        f'{n:,} test images. The soft score is the cross-entropy of grey pixels and not a likelihood. Pyro: the '
         "numbers of Pyro's example after Sohn et al. 2015, hidden layers 500-500, 200 latents, early stopping on the "
         'test images, a decoder that sees z alone; what it calls Monte Carlo of the CVAE is -ELBO. Here: hidden layers '
         f'{"-".join(map(str, sizes.hidden))}, {sizes.latent} latents, at most {sizes.epochs} epochs, the best by '

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from experiments.tour import page as tour_page
 from vae_jax.report import Table, run_report, write
 
 pytestmark = pytest.mark.browser
@@ -256,3 +257,30 @@ def test_without_script_the_last_values_and_all_images_stay(page, report):
         page('Emulation.setScriptExecutionDisabled', value=False)
     assert 'train <b>20.23</b>' in html
     assert html.count('<img ') == 6
+
+
+@pytest.fixture(scope='module')
+def the_tour(tmp_path_factory):
+    """The page of the tour as it was last stored, with the pictures that docs/ has."""
+    folder = tmp_path_factory.mktemp('tour')
+    found = {item: told | {'figures': told['figures'][:1]} for item, told in tour_page.stored().items()}
+    for item in found:
+        (folder / item).mkdir()
+        shutil.copy(tour_page.DOCS / f'{item}.png', folder / item / f'{item}-0.png')
+    return tour_page.write(found, folder)
+
+
+@pytest.mark.parametrize('width', [320, 390, 1200])
+def test_the_tour_is_readable_at_any_width_and_asks_the_network_for_nothing(page, the_tour, width):
+    page('Emulation.setDeviceMetricsOverride', width=width, height=800, deviceScaleFactor=2, mobile=width < 500)
+    try:
+        page.open(the_tour)
+        assert not page.said('Runtime.exceptionThrown', 'Runtime.consoleAPICalled', 'Log.entryAdded')
+        asked = [event['params']['request']['url'] for event in page.said('Network.requestWillBeSent')]
+        assert [url for url in asked if not url.startswith('data:')] == [page.evaluate('location.href')]
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        assert page.evaluate('Math.min(...[...document.images].map(i => i.naturalWidth))') > 100
+        page.evaluate("document.querySelector('nav a:last-of-type').click()")
+        assert page.evaluate("document.querySelectorAll('#quiz details').length") >= 12
+    finally:
+        page('Emulation.clearDeviceMetricsOverride')

@@ -3,7 +3,7 @@
 Claim     Every claim of every item holds on the data that it names; `docs/tour.md` is written from what was measured.
 Command   python -m experiments.tour [ITEM ...] [--data-dir DIR]      (or make tour; writes runs/tour/tour.html)
 Expected  docs/tour.md, and the table of experiments/README.md
-Time      under 15 minutes on two CPU cores
+Time      8 minutes on two CPU cores that others were using too
 
 telling       what an item is asked and what it tells
 page          the items as one offline page, as docs/tour.md, and as a table

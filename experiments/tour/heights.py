@@ -16,7 +16,7 @@ CLAIMS = {
     'Gradient descent ends at the closed form, to 0.01 cm.': lambda n: n['gradient_apart_cm'] < 0.01,
     'One normal for a village of all ages is rejected.': lambda n: n['village_p'] < 0.005,
     'One normal for grown women is not.': lambda n: n['women_p'] > 0.05,
-    'Grown people are two normals, one a sex: BIC falls by more than 10.': lambda n: n['bic_sexes'] < -10,
+    'Told who is who, grown people are two normals: BIC falls by more than 10.': lambda n: n['bic_sexes'] < -10,
     'Children need one of their own even more.': lambda n: n['bic_ages'] < n['bic_sexes'],
 }
 

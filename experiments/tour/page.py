@@ -42,9 +42,25 @@ def _claims(found: Mapping[str, Any]) -> list[str]:
     return [f'{"Held" if holds else "Did not hold"}: {claim}' for claim, holds in said.items()]
 
 
+def _places(item: str, told: Mapping[str, Any]) -> list[str]:
+    """The files of an item's pictures in docs/tour."""
+    return [f'{item}-{i}.png' if i else f'{item}.png' for i in range(len(told['figures']))]
+
+
+def _rows(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+    from vae_jax.report import shown
+
+    names = list(header)
+    told = [' | '.join(shown(cell).replace('|', '\\|') for cell in row) for row in [names, *rows]]
+    return '\n'.join(f'| {row} |' for row in [told[0], ' | '.join(['---'] * len(names)), *told[1:]])
+
+
 def markdown(found: Found) -> str:
     """docs/tour.md."""
-    parts = [introduction(), 'Written by `python -m experiments.tour --store`; no number is typed in.']
+    parts = [
+        introduction(),
+        'Written by `python -m experiments.tour --store`; no number that was measured is typed in.',
+    ]
     for i, item in enumerate(ITEMS, 1):
         said = telling.header(telling.module_of(item))
         parts.append(f'## {i}. {said["title"]}')
@@ -52,8 +68,10 @@ def markdown(found: Found) -> str:
             parts.append('Not run.')
             continue
         told = found[item]
-        figure = told['figures'][0]
-        parts += [words(item, told), f'![{figure["alt"]}](tour/{item}.png)', f'*{figure["caption"]}*']
+        parts.append(words(item, told))
+        for place, figure in zip(_places(item, told), told['figures']):
+            parts += [f'![{figure["alt"]}](tour/{place})', f'*{figure["caption"]}*']
+        parts += [f'**{t["heading"]}**\n\n{_rows(t["header"], t["rows"])}' for t in told['tables']]
         parts += [f'    {said["equation"]}', '\n'.join(f'- {claim}' for claim in _claims(told))]
         parts.append(f'`{said["command"]}`: {told_by(told)}. {" ".join(told["notes"])}'.strip())
     parts.append(f'## {len(ITEMS) + 1}. Quiz')
@@ -144,17 +162,18 @@ def store(found: Found, folder: Path) -> None:
 
     from vae_jax import plot, runs
 
-    document = {
+    document: dict[str, Any] = {
         'command': 'python -m experiments.tour --store',
         'date': datetime.date.today().isoformat(),
         'items': {item: found[item] for item in ITEMS if item in found},
     }
     runs.write_json(STORED, document)
-    for item in document['items']:
-        out = io.BytesIO()
-        with Image.open(folder / item / f'{item}-0.png') as image:
-            image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(out, 'png', optimize=True)
-        plot.put(DOCS / f'{item}.png', out.getvalue())
+    for item, told in document['items'].items():
+        for i, place in enumerate(_places(item, told)):
+            out = io.BytesIO()
+            with Image.open(folder / item / f'{item}-{i}.png') as image:
+                image.convert('RGB').quantize(128, dither=Image.Dither.NONE).save(out, 'png', optimize=True)
+            plot.put(DOCS / place, out.getvalue())
     plot.put(ROOT / 'docs' / 'tour.md', markdown(stored()).encode())
 
 

@@ -17,9 +17,10 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         'Are heights normal?',
         'heights',
-        'Of grown women of one people yes, as far as {adults} people can tell (p = {women_p:.2f}). Of a village of all '
-        'ages no: one normal has {believed_above_180_cm:.1%} of them above 180 cm.',
-        lambda n: n['women_p'] > 0.05 > n['village_p'],
+        'Of the grown women of one people yes, as far as a test can tell (p = {women_p:.2f}). Of the {adults} '
+        'grown people of both sexes no (p = {adults_p:.3f}), of a village of all ages still less: one normal has '
+        '{believed_above_180_cm:.1%} of them above 180 cm.',
+        lambda n: n['women_p'] > 0.05 > n['adults_p'] > n['village_p'],
     ),
     Question(
         'Does EM need a learning rate, and does it end higher than gradient steps?',
@@ -52,8 +53,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         'Does mean field underestimate variances?',
         'mean_field',
-        'As much as the coordinates are correlated: the variance of a slope is {narrow_slope:.3f} of the '
-        'right one, and {narrow_slope_centred:.2f} of it once the data are centred.',
+        'As far as what it takes for independent is not. The variance of a slope is {narrow_slope:.3f} of the right '
+        'one, and {narrow_slope_centred:.2f} of it once the data are centred, when nothing depends on anything.',
         lambda n: n['narrow_slope'] < 0.1 and abs(n['narrow_slope_centred'] - 1) < 0.01,
     ),
     Question(
@@ -94,8 +95,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         'Should one have beliefs about the parameters too?',
         'bayes',
-        'With few rows: from {few} digits it gains {few_gain:.0f} nats a test digit over the likeliest '
-        'parameters. With {many} of them it changes {many_gain:+.1f}.',
+        'With few rows: from {few} digits it gains {few_gain:.0f} nats a test digit over the likeliest parameters of '
+        'as many factors. With {many} of them it changes {many_gain:+.1f}.',
         lambda n: n['few_gain'] > 5 > n['many_gain'],
     ),
     Question(

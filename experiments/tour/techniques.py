@@ -89,7 +89,7 @@ def tell(asked: telling.Asked) -> telling.Told:
     over = lambda means: np.var(means, ddof=1) / len(means) if len(means) > 1 else 0.0
     numbers |= {f'{n}_se': float(np.sqrt(over(np.mean(v, 0)) + over(np.mean(v, 1)))) for n, v in values.items()}
     numbers['independent_normals'] = cell + float(score(fit(shapes.diagonal), new).mean())
-    numbers['gan_noise'] = cell + 64 * (0.5 * np.log(2 * np.pi * np.e) + np.log(0.2))  # entropy
+    numbers['gan_noise'] = cell + 64 * (0.5 * np.log(2 * np.pi) + np.log(0.2))  # of a perfect hit
     numbers |= {'images': len(x), 'black': float(jnp.sum(counts[:, 0]) / jnp.sum(counts)), 'gan_std': 0.2}
     rows = [[label, telling.number(numbers[n], numbers[f'{n}_se']), how] for n, label, how in zip(NAMES, LABELS, HOW)]
     table = report.Table('-log P(x) of the test images', ['', 'nats', 'what it is'], rows)
