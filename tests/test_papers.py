@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from experiments import continuous_bernoulli, snr, two_stage
+from experiments import continuous_bernoulli, linear_vae, snr, two_stage
 from vae_jax import distributions
 
 pytestmark = pytest.mark.usefixtures('quickly_compiled')
@@ -81,3 +81,17 @@ def test_every_prior_of_two_stages_is_judged(tmp_path, monkeypatch, capsys):
     values = np.array([[row[name] for name in two_stage.SHOWN] for rows in stored['rows'].values() for row in rows])
     assert values.shape == (8, 4) and np.isfinite(values).all() and len(np.unique(values[:, 0])) == 8
     assert '| second stage | ' in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_linear_vae_collapses_where_probabilistic_pca_does(tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'linear_vae.json'
+    monkeypatch.setattr('sys.argv', ['linear_vae', '--smoke', '--out', str(out)])
+    linear_vae.main()
+    rows = json.loads(out.read_text())['rows']
+    assert [row['predicted'] for row in rows] == list(linear_vae.SMOKE.kept)
+    for row in rows:
+        assert row['active'] == [row['predicted']] * linear_vae.SMOKE.seeds
+        assert all(-1e-3 < below < 0.01 for below in row['below'])
+        assert all(abs(width - 1) < 0.01 for width in row['collapsed_width'])
+    assert '| 4 | 4, 4 |' in capsys.readouterr().out
