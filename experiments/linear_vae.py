@@ -43,8 +43,8 @@ def measured(sizes: Sizes) -> list[dict[str, Any]]:
     from vae_jax.classical import linear_gaussian as lg
 
     split = data.load('digits', binarization='none').train
-    xs = np.asarray(split.rows['x'], np.float32).reshape(len(split), -1) / 16
-    xs = jnp.asarray(xs - xs.mean(0))
+    grey = np.asarray(split.rows['x'], np.float32).reshape(len(split), -1) / 16
+    xs = jnp.asarray(grey - grey.mean(0))
     variances, vectors = np.linalg.eigh(np.cov(np.asarray(xs, np.float64).T, ddof=0))
     variances, vectors = variances[::-1], vectors[:, ::-1]
     model = lg.probabilistic_pca(sizes.latent, xs[0])
@@ -78,7 +78,11 @@ def measured(sizes: Sizes) -> list[dict[str, Any]]:
     for i, (found, moving, widths) in enumerate(zip(*map(np.asarray, each(noises)))):
         s2 = float(np.exp(2 * noises[i]))
         gain = np.sqrt(np.maximum(variances[: sizes.latent] - s2, 0))
-        best = {'loadings': vectors[:, : sizes.latent] * gain, 'mean': np.zeros(64), 'log_std': np.asarray(noises[i])}
+        best: dict[str, Any] = {
+            'loadings': vectors[:, : sizes.latent] * gain,
+            'mean': np.zeros(64),
+            'log_std': np.asarray(noises[i]),
+        }
         best = {name: jnp.asarray(value, jnp.float32) for name, value in best.items()}
         most = float(jnp.mean(jax.vmap(lambda x: lg.log_marginal(best, x))(xs)))  # noqa: B023
         rows.append(
