@@ -80,7 +80,7 @@ def _places(draw: np.random.RandomState, n: int, count: int) -> tuple[np.ndarray
 
 
 def _california(draw: np.random.RandomState) -> Columns:
-    n = 4000
+    n = 20_640  # as many as there are
     place, middles = _places(draw, n, 6)
     at = middles[place] + 0.12 * draw.randn(n, 3)
     rooms, people = np.exp(7.6 + 0.6 * draw.randn(n)), np.exp(7.1 + 0.6 * draw.randn(n))
