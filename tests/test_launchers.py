@@ -438,6 +438,7 @@ def test_the_shell_loop_runs_every_population_and_goes_on_past_a_fault(tmp_path)
     assert json.loads(found.stdout)['runs'] == 2
 
 
+@pytest.mark.slow
 def test_a_slurm_array_is_queued_again_when_its_time_is_over(tmp_path):
     write_points(tmp_path / 'points' / 'a.jsonl', 1.0)
     write_points(tmp_path / 'points' / 'b.jsonl', 2.0)

@@ -55,6 +55,7 @@ def build(network, likelihood, posterior, objective, shape=IMAGE):
 SLOW = {
     ('resnet', 'logistic', 'normal', 'elbo'),
     ('conv', 'bernoulli', 'normal', 'elbo'),
+    ('conv', 'logistic', 'normal', 'elbo'),
 }  # its parts are in the others
 
 

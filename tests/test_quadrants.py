@@ -69,7 +69,7 @@ def test_wrong_pixels_and_bits_are_counted():
     np.testing.assert_allclose(answers.bits([0, 0.5, 1, 0.25]), [0, 1, 0, 2 - 0.75 * np.log2(3)])
 
 
-def test_the_table_sets_published_values_beside_means_and_gaps():
+def test_the_table_sets_the_values_of_pyro_beside_means_and_gaps():
     scores = {'regressor': [90.0, 91.0, 92.0], 'cvae': [80.0, 82.0, 81.0]}
     rows = [
         {'pixels': pixels, 'seen': see, 'method': method, 'minus_elbo': scores[method], 'nll': scores[method]}
@@ -80,7 +80,7 @@ def test_the_table_sets_published_values_beside_means_and_gaps():
     ]
     stored = json.loads(json.dumps({'rows': rows, 'sizes': quadrants.Sizes()._asdict()}))
     lines = quadrants.table(stored).splitlines()
-    assert '| soft score, CVAE, -ELBO, published | 71.8 | 51.0 | 24.2 |' in lines
+    assert '| soft score, CVAE, -ELBO, Pyro | 71.8 | 51.0 | 24.2 |' in lines
     assert any(line.startswith('| soft score, regressor | 91.00 +- 2.48 |') for line in lines)
     assert sum('less than the regressor by | 10.00 +- 2.48 |' in line for line in lines) == 3
     assert all(line.count('|') - line.count('\\|') == 5 for line in lines if line.startswith('|'))
