@@ -15,10 +15,11 @@ p(x|z), or a Gaussian whose mean is a sigmoid; one sample of z and batches of 10
 """
 
 import argparse
-import datetime
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from experiments import documents
 
 BATCH = 100
 METHODS, WHERE = {'aevb': 'AEVB', 'wake_sleep': 'wake-sleep'}, ('train', 'test')
@@ -156,36 +157,17 @@ def table(stored: dict[str, Any]) -> str:
     for row in rows:
         ends.setdefault((row['dataset'], row['latent']), {}).setdefault(row['method'], []).append(row)
     columns = ['data', 'latents', 'samples', *(f'{name}, {where}' for name in METHODS.values() for where in WHERE)]
-    lines = [f'| {" | ".join([*columns, "AEVB above at"])} |', '|' + ' --- |' * (len(columns) + 1)]
+    lines = []
     for (dataset, latent), found in ends.items():
         cells = [dataset, str(latent), f'{found["aevb"][-1]["samples"]:,}']
         cells += [f'{found[m][-1][w]:.2f} +- {found[m][-1][f"{w}_se"]:.2f}' for m in METHODS for w in WHERE]
         pairs = list(zip(found['aevb'], found['wake_sleep']))
         above = sum(a['test'] > b['test'] for a, b in pairs)
-        lines.append(f'| {" | ".join([*cells, f"{above} of {len(pairs)} points"])} |')
-    return '\n'.join(lines) + (
+        lines.append([*cells, f'{above} of {len(pairs)} points'])
+    return documents.markdown([*columns, 'AEVB above at'], lines) + (
         '\n\nThe bound, nats, at the end of the curves; +- is the standard error over images. "AEVB above at": of the '
         f'points at which the samples seen have doubled, on test images. One seed. {stored["protocol"]}'
     )
-
-
-def store(rows: list[dict[str, Any]], path: Path, command: str, protocol: str) -> Path:
-    """Writes what was measured, with command, date and device."""
-    from experiments.protocols import machine
-    from vae_jax import runs
-
-    versions = runs.environment()['versions']
-    document = {
-        'command': command,
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-        'protocol': protocol,
-        'rows': rows,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(path, document)
-    return path
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -200,7 +182,9 @@ def main(argv: list[str] | None = None) -> int:
         protocol = f'Networks: {told}; step size {given.lr:g}.' + (' Smoke.' if given.smoke else '')
         command = 'python -m experiments.aevb_figure2' + (' --full' if given.full else '')
         out = given.out or Path(__file__).parent / 'results'
-        path = store(measured(panels, given, given.lr), out / 'aevb_figure2.json', command, protocol)
+        rows = measured(panels, given, given.lr)
+        document = documents.made_by(command, protocol=protocol, rows=rows)
+        path = documents.store(out / 'aevb_figure2.json', document)
         print(table(json.loads(path.read_text())))
     except Fault as fault:
         process.tell(f'error: {fault}')

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import aevb_figure2 as figure2
+from experiments import documents
 
 METHODS = {**figure2.METHODS, 'mcem': 'Monte Carlo EM'}
 
@@ -113,13 +114,13 @@ def table(stored: dict[str, Any]) -> str:
         curves.setdefault((row['rows'], row['method']), []).append(row)
     seen = [row['samples'] for row in next(iter(curves.values()))]
     columns = ['training rows', 'method', *(f'test, {count:,} samples seen' for count in seen), 'train at the end', 's']
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for (rows, method), points in curves.items():
         cells = [f'{rows:,}', METHODS[method], *(f'{p["test"]:.2f} +- {p["test_se"]:.2f}' for p in points)]
         cells += [f'{points[-1]["train"]:.2f} +- {points[-1]["train_se"]:.2f}', f'{points[-1]["seconds"]:.0f}']
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
     error = max(row[f'{name}_error'] for row in stored['rows'] for name in figure2.WHERE)
-    return '\n'.join(lines) + (
+    return documents.markdown(columns, lines) + (
         f'\n\nlog p(x) in nats by quadrature over three latents, with an error of {error:.1e} at most; +- is the '
         f'standard error over images, the same for all methods. One seed. {stored["protocol"]}'
     )
@@ -137,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
         protocol += ' Smoke.' if given.smoke else ''
         command = 'python -m experiments.aevb_figure3' + (' --full' if given.full else '')
         out = given.out or Path(__file__).parent / 'results'
-        path = figure2.store(measured(setting, given), out / 'aevb_figure3.json', command, protocol)
+        document = documents.made_by(command, protocol=protocol, rows=measured(setting, given))
+        path = documents.store(out / 'aevb_figure3.json', document)
         print(table(json.loads(path.read_text())))
     except Fault as fault:
         process.tell(f'error: {fault}')

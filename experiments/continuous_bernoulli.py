@@ -10,14 +10,10 @@ Expected  digits, dequantized, 500 samples, 3 seeds, 95 % t intervals; density /
 Time      40 s of processor, on one core that others were using too
 """
 
-import argparse
-import datetime
-import json
-import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
-STORED = Path(__file__).parent / 'results' / 'continuous_bernoulli.json'
+from experiments import documents
+
 WAYS = ('trained as a density', 'trained by cross-entropy, its logits', 'trained by cross-entropy, its means')
 SHOWN = {'nll': '-log p(x), nats', 'bits': 'bits/dim', 'score': 'cross-entropy ELBO', 'edges': 'edges', 'grey': 'grey'}
 
@@ -133,12 +129,12 @@ def table(stored: dict[str, Any]) -> str:
     """The stored values as Markdown: a row a way, means over seeds and half of their 95 % t interval."""
     from vae_jax import statistics
 
-    lines = [f'| p(x given z) | {" | ".join(SHOWN.values())} |', '|' + ' --- |' * (1 + len(SHOWN))]
+    lines = []
     for name, rows in stored['rows'].items():
         found = [statistics.interval([row[shown] for row in rows]) for shown in SHOWN]
-        lines.append(f'| {" | ".join([name, *(f"{i.mean:.4g} +- {i.mean - i.low:.2g}" for i in found)])} |')
+        lines.append([name, *(f'{i.mean:.4g} +- {i.mean - i.low:.2g}' for i in found)])
     sizes, (edges, grey) = stored['sizes'], stored['test']
-    return '\n'.join(lines) + (
+    return documents.markdown(['p(x given z)', *SHOWN.values()], lines) + (
         f'\n\nDigits, grey and dequantized. -log p(x) by {sizes["k"]} importance samples, all three under the density '
         'of a continuous Bernoulli: of the logits as they are, or of those that have the same means. The cross-entropy '
         f'is not a likelihood. Edges: mean step between neighbouring pixels of E[x|z], z ~ p(z), of the test images '
@@ -149,31 +145,13 @@ def table(stored: dict[str, Any]) -> str:
 
 def main() -> None:
     """Trains, measures, stores and prints."""
-    from experiments.protocols import machine
-    from vae_jax import process, runs
 
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('--smoke', action='store_true', help='in seconds')
-    parser.add_argument('--out', type=Path, help='where the numbers go')
-    given = parser.parse_args()
-    process.start_jax()
-    started, sizes = time.monotonic(), SMOKE if given.smoke else Sizes()
-    rows, test = measured(sizes, given.smoke)
-    versions = runs.environment()['versions']
-    document = {
-        'command': 'python -m experiments.continuous_bernoulli',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-        'time_s': round(time.monotonic() - started),
-        'sizes': sizes._asdict(),
-        'test': test,
-        'rows': rows,
-    }
-    out = given.out or (Path('runs') / 'continuous_bernoulli.json' if given.smoke else STORED)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(out, document)
-    print(table(json.loads(out.read_text())))
+    def values(smoke: bool) -> dict[str, Any]:
+        sizes = SMOKE if smoke else Sizes()
+        rows, test = measured(sizes, smoke)
+        return {'sizes': sizes._asdict(), 'test': test, 'rows': rows}
+
+    documents.measure('continuous_bernoulli', __doc__, values, table)
 
 
 if __name__ == '__main__':

@@ -9,7 +9,6 @@ Time      2 s
 """
 
 import argparse
-import datetime
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import studies
+from experiments import documents, studies
 from experiments.disentanglement import STRENGTHS
 from vae_jax import runs, statistics
 from vae_jax.errors import Fault
@@ -92,7 +91,6 @@ def ranks(stored: Mapping[str, Any], names: Mapping[str, str] = SCORES) -> np.nd
 
 def store(folder: Path) -> Path:
     """experiments/results/disentanglement.json of a finished sweep. Raises Fault where a run of it has no result."""
-    from experiments.protocols import machine
 
     told, rows = runs.read_json(folder / 'config.json'), studies.rows_of(folder)
     found = {(row['flags']['method'], row['flags']['strength'], row['seed']): row['result'] for row in rows}
@@ -100,20 +98,15 @@ def store(folder: Path) -> Path:
     if len(found) != len(methods) * len(strengths) * len(seeds) or not all(found.values()):
         raise Fault(f'{folder} lacks runs of a method, a strength or a seed', 'sweep all of them, and none diverged')
     of = lambda name: [[[found[m, s, seed][name] for seed in seeds] for s in strengths] for m in methods]
-    versions = runs.environment()['versions']
-    document = {
-        'command': studies._shown(told['command']),
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-        'training_s': round(studies.training_seconds(folder)),
-        'methods': methods,
-        'strengths': strengths,
-        'seeds': seeds,
-        'values': {name: np.round(of(name), 5).tolist() for name in NAMES},
-    }
-    runs.write_json(STORED, document)
-    return STORED
+    document = documents.made_by(
+        studies._shown(told['command']),
+        training_s=round(studies.training_seconds(folder)),
+        methods=methods,
+        strengths=strengths,
+        seeds=seeds,
+        values={name: np.round(of(name), 5).tolist() for name in NAMES},
+    )
+    return documents.store(STORED, document)
 
 
 def verdict(stored: Mapping[str, Any]) -> str:

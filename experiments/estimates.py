@@ -15,7 +15,6 @@ Time      20 minutes on one core that others were using too; device: CPU
 """
 
 import argparse
-import datetime
 import json
 import shlex
 import sys
@@ -24,6 +23,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from experiments import documents
 
 HERE = Path(__file__).parent
 OUT = HERE / 'results' / 'estimates.json'
@@ -120,8 +121,6 @@ def smoke(out: Path) -> Any:
 
 def store(args: argparse.Namespace) -> dict[str, Any]:
     """Every estimate of every run, beside what they are of."""
-    from experiments.protocols import machine
-    from vae_jax import runs
 
     found = []
     for name in args.runs:
@@ -131,15 +130,11 @@ def store(args: argparse.Namespace) -> dict[str, Any]:
         described = {key: config[key] for key in (*SHOWN, 'latent', 'hidden', 'epochs') if key in config}
         found.append({'run': described, 'estimates': estimates_of(run, args)})
     names = [Path(name).name for name in args.runs]
-    versions = runs.environment()['versions']
-    return {
-        'command': shlex.join(['python', '-m', 'experiments.estimates', *names, '--images', str(args.images)]),
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {name: versions[name] for name in ('python', 'jax', 'flax') if name in versions},
-        'settings': {name: getattr(args, name) for name in ('images', 'simulated', 'chains', 'steps', 'prior_steps')},
-        'runs': found,
-    }
+    return documents.made_by(
+        shlex.join(['python', '-m', 'experiments.estimates', *names, '--images', str(args.images)]),
+        settings={name: getattr(args, name) for name in ('images', 'simulated', 'chains', 'steps', 'prior_steps')},
+        runs=found,
+    )
 
 
 def table(stored: dict[str, Any]) -> str:

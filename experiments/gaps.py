@@ -13,14 +13,13 @@ Time      15 minutes on one core that others were using too
 """
 
 import argparse
-import datetime
 import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from experiments import common
+from experiments import common, documents
 from vae_jax.config import Range, RunFlags
 from vae_jax.experiment import Experiment
 
@@ -126,13 +125,13 @@ def table(stored: dict[str, Any]) -> str:
         'ELBO[q]',
         *SHOWN[4:],
     ]
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for row in stored['rows']:
         cells = [row['dataset'], '-'.join(map(str, row['encoder'])), row['posterior']]
         cells += [f'{row[name]:.2f} +- {row[f"{name}_se"]:.2f}' for name in SHOWN]
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
     images, k = stored['rows'][0]['images'], stored['rows'][0]['k']
-    return '\n'.join(lines) + (
+    return documents.markdown(columns, lines) + (
         f'\n\nNats, mean +- standard error over the first {images} test images; of a gap that of the differences image '
         f'by image. log p(x): {k:,} importance samples of the refined flow. Approximation and amortization are those '
         f"of the model's own family. One seed, reduced size: {stored['protocol']}"
@@ -141,11 +140,9 @@ def table(stored: dict[str, Any]) -> str:
 
 def store(results: list[tuple[Config, dict[str, Any]]], path: Path) -> Path:
     """Writes what the runs found, with command, date and device."""
-    from experiments.protocols import machine
     from experiments.studies import training_seconds
-    from vae_jax import runs
 
-    first, versions = results[0][0], runs.environment()['versions']
+    first = results[0][0]
     rows = [
         {'dataset': config.dataset, 'encoder': list(config.encoder), 'posterior': config.posterior}
         | {name: value for name, value in result.items() if isinstance(value, int | float)}
@@ -156,18 +153,13 @@ def store(results: list[tuple[Config, dict[str, Any]]], path: Path) -> Path:
         f'{first.batch_size}, q* by {first.refinement:,} steps of Adam; fashion_mnist is binarized by chance, anew for '
         'each batch and once for the test.'
     )
-    document = {
-        'command': 'python -m experiments.gaps',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-        'training_s': round(sum(training_seconds(Path(result['path'])) for _, result in results)),
-        'protocol': protocol,
-        'rows': rows,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(path, document)
-    return path
+    document = documents.made_by(
+        'python -m experiments.gaps',
+        training_s=round(sum(training_seconds(Path(result['path'])) for _, result in results)),
+        protocol=protocol,
+        rows=rows,
+    )
+    return documents.store(path, document)
 
 
 def main() -> int:

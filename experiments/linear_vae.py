@@ -11,11 +11,9 @@ Time      159 s on one core that others were using too
 (Lucas, Tucker, Grosse & Norouzi 2019, sections 4 and 5: latent i collapses if and only if eigenvalue i <= s^2.)
 """
 
-import argparse
-import datetime
-import time
-from pathlib import Path
 from typing import Any, NamedTuple
+
+from experiments import documents
 
 ACTIVE = 0.01  # variance over the data of a latent's mean (Burda et al. 2015, section 5.2)
 
@@ -108,14 +106,14 @@ def table(stored: dict[str, Any]) -> str:
         'ELBO below it',
         'sigma of the rest',
     ]
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for row in stored['rows']:
         widths = row['collapsed_width']
         cells = [f'{row["s2"]:.4f}', str(row['predicted']), ', '.join(map(str, row['active'])), f'{row["log_p"]:.3f}']
         cells += [', '.join(f'{round(v, 4) + 0:.4f}' for v in row['below']), f'{min(widths):.3f} to {max(widths):.3f}']
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
     sizes = stored['sizes']
-    return '\n'.join(lines) + (
+    return documents.markdown(columns, lines) + (
         f'\n\nGrey digits, centred; nats an image, all training rows; {sizes["latent"]} latents, {sizes["steps"]:,} '
         f'steps of Adam on the exact ELBO, {sizes["seeds"]} seeds, each its own number. s^2 lies between two '
         'variances of the data (eigenvalues of their covariance). Active: the variance of the mean code is above 0.01.'
@@ -124,28 +122,12 @@ def table(stored: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measures, stores and prints."""
-    from experiments.protocols import machine
-    from vae_jax import process, runs
 
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('--smoke', action='store_true', help='in seconds')
-    parser.add_argument('--out', type=Path, help='where the numbers go')
-    given = parser.parse_args()
-    process.start_jax()
-    started, sizes = time.monotonic(), SMOKE if given.smoke else Sizes()
-    rows = measured(sizes)
-    document = {
-        'command': 'python -m experiments.linear_vae',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {name: runs.environment()['versions'][name] for name in ('python', 'jax')},
-        'time_s': round(time.monotonic() - started),
-        'sizes': sizes._asdict(),
-        'rows': rows,
-    }
-    out = given.out or (Path('linear_vae.json') if given.smoke else Path(__file__).parent / 'results/linear_vae.json')
-    runs.write_json(out, document)
-    print(table(document))
+    def values(smoke: bool) -> dict[str, Any]:
+        sizes = SMOKE if smoke else Sizes()
+        return {'sizes': sizes._asdict(), 'rows': measured(sizes)}
+
+    documents.measure('linear_vae', __doc__, values, table)
 
 
 if __name__ == '__main__':

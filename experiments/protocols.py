@@ -8,10 +8,7 @@ Time      see the table; device: two CPU cores
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +19,7 @@ from experiments import (
     aevb_figure3,
     continuous_bernoulli,
     disentangled,
+    documents,
     estimates,
     gaps,
     linear_vae,
@@ -103,19 +101,6 @@ pairs of rows: above 0.05 the row cannot be told from the first. Without p nothi
 """
 
 
-def processor() -> str:
-    """The name of this machine's processor."""
-    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
-    names = {line.partition(':')[2].strip() for line in lines if line.startswith('model name')}
-    return ', '.join(sorted(names)) or platform.processor()
-
-
-def machine() -> str:
-    """This machine's processor, and how many of its cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{cores} core{"s" if cores != 1 else ""} of {processor()}'
-
-
 def run(name: str, data_dir: str | None, out: Path) -> None:
     """Trains and evaluates every seed of a protocol and stores its results in experiments/results/<name>.json."""
     from experiments import vae
@@ -138,18 +123,8 @@ def run(name: str, data_dir: str | None, out: Path) -> None:
         kept = {k: v for k, v in result.items() if k not in ('path', 'units')}
         rows.append({'seed': seed, **kept, 'training_s': trained[-1], 'total_s': round(time.monotonic() - started, 1)})
         print(json.dumps(rows[-1]), flush=True)
-    versions = runs.environment()['versions']
-    document = {
-        'command': f'python -m experiments.protocols {name}',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {
-            package: versions[package] for package in ('python', 'jax', 'flax', 'optax') if package in versions
-        },
-        'results': rows,
-    }
-    (HERE / 'results').mkdir(exist_ok=True)
-    runs.write_json(HERE / 'results' / f'{name}.json', document)
+    document = documents.made_by(f'python -m experiments.protocols {name}', results=rows)
+    documents.store(HERE / 'results' / f'{name}.json', document)
 
 
 def _cell(rows: list[dict[str, Any]], metric: str, sign: int) -> str:
@@ -180,25 +155,25 @@ def table() -> str:
     """experiments/README.md, from the stored results."""
 
     columns = ['protocol', 'expected', '-ELBO', '-log p(x)', 'samples', 'seeds', 'time, s', 'machine, date']
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     details = []
     for name, protocol in PROTOCOLS.items():
         path = HERE / 'results' / f'{name}.json'
         if not path.exists():
-            lines.append(f'| {name} | {protocol.expected} |' + ' not run |' * (len(columns) - 2))
+            lines.append([name, protocol.expected, *['not run'] * (len(columns) - 2)])
             continue
         stored = json.loads(path.read_text())
         rows = stored['results']
         seconds = [sum(row[k] for row in rows) / len(rows) for k in ('training_s', 'total_s')]
         cells = [name, protocol.expected, _cell(rows, 'test_elbo', -1), _cell(rows, 'test_nll', 1), f'{rows[0]["k"]:,}']
         cells += [str(len(rows)), f'{seconds[0]:.0f} / {seconds[1]:.0f}', f'{stored["machine"]}, {stored["date"]}']
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
         versions = ', '.join(f'{package} {version}' for package, version in stored['versions'].items())
         command = f'python -m experiments.vae {protocol.flags}'.strip()
         details.append(
             f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
-    told = [INTRODUCTION.strip(), '\n'.join(lines), *details, STUDIES.strip(), *studies.sections()]
+    told = [INTRODUCTION.strip(), documents.markdown(columns, lines), *details, STUDIES.strip(), *studies.sections()]
     told += stored_sections('## Papers', PAPERS)
     told += stored_sections(
         '## Evaluations\n\nWhat each number is: [docs/evaluation.md](../docs/evaluation.md).', EVALUATIONS

@@ -13,12 +13,13 @@ Time      21 minutes of training on one core that others were using, at reduced 
 """
 
 import argparse
-import datetime
 import itertools
 import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from experiments import documents
 
 HERE = Path(__file__).parent
 STORED = HERE / 'results' / 'quadrants.json'
@@ -118,8 +119,7 @@ def table(stored: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    from experiments.protocols import machine
-    from vae_jax import process, runs
+    from vae_jax import process
     from vae_jax.errors import Fault
 
     parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
@@ -137,21 +137,16 @@ def main() -> int:
             found = json.loads(kept.read_text()) if kept.exists() else None
             if found is None or found['sizes'] != json.loads(json.dumps(sizes._asdict())):
                 found = {'sizes': sizes._asdict(), **measure(*cell, sizes, given)}
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                runs.write_json(kept, found)
+                documents.store(kept, found)
             rows.append({name: value for name, value in found.items() if name != 'sizes'})
-        versions = runs.environment()['versions']
-        document = {
-            'command': f'python -m experiments.quadrants{" --full" if given.full else ""}',
-            'date': datetime.date.today().isoformat(),
-            'machine': machine(),
-            'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-            'training_s': round(sum(row['training_s'] for row in rows)),
-            'sizes': sizes._asdict(),
-            'rows': rows,
-        }
+        document = documents.made_by(
+            f'python -m experiments.quadrants{" --full" if given.full else ""}',
+            training_s=round(sum(row['training_s'] for row in rows)),
+            sizes=sizes._asdict(),
+            rows=rows,
+        )
         out = given.out / 'quadrants.json' if given.smoke else STORED
-        runs.write_json(out, document)
+        documents.store(out, document)
         print(table(json.loads(out.read_text())))
     except Fault as fault:
         process.tell(f'error: {fault}')

@@ -10,15 +10,11 @@ Expected  4 dimensions, 10 draws, slopes from K = 64 to 1,024 +- standard error;
 Time      100 s of processor, on one core that others were using too
 """
 
-import argparse
-import datetime
-import json
 import math
-import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
-STORED = Path(__file__).parent / 'results' / 'snr.json'
+from experiments import documents
+
 VARIANCE = 2 / 3  # of q, where the posterior's is 1/2: those of the paper
 
 
@@ -136,17 +132,17 @@ def table(stored: dict[str, Any]) -> str:
     """The stored values as Markdown: a row an estimator and part, slopes with their standard error over draws."""
     ks, rows = stored['sizes']['ks'], stored['rows']
     columns = ['gradient', 'of', 'slope', 'law', *(f'ratio, K = {k}' for k in ks)]
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for row in rows:
         n, mean = len(row['slopes']), sum(row['slopes']) / len(row['slopes'])
         error = (sum((s - mean) ** 2 for s in row['slopes']) / (n - 1) / n) ** 0.5
         law = LAW.get((row['estimator'], row['part']), 0.5)
         cells = [row['estimator'], row['part'], f'{mean:.3f} +- {error:.3f}', f'{law:g}']
         cells += [f'{sum(each) / n:.3g}' for each in row['ratios']]
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
     limits = ', '.join(f'{value:.2f}' for row in rows for value in row.get('of_limit', []))
     sizes = stored['sizes']
-    return '\n'.join(lines) + (
+    return documents.markdown(columns, lines) + (
         f'\n\nRatio |E g| / sqrt(tr Cov g) of {sizes["gradients"]:,} gradients each, means over {sizes["draws"]} draws '
         f'of parameters and x; slope of log ratio on log K from K = {sizes["above"]} on, mean +- standard error over '
         f"draws. z and x have {sizes['dims']} dimensions. The mean of the encoder's gradient by IWAE is taken from "
@@ -156,30 +152,12 @@ def table(stored: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measures, stores and prints."""
-    from experiments.protocols import machine
-    from vae_jax import process, runs
 
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('--smoke', action='store_true', help='in seconds')
-    parser.add_argument('--out', type=Path, help='where the numbers go')
-    given = parser.parse_args()
-    process.start_jax()
-    started, sizes = time.monotonic(), SMOKE if given.smoke else Sizes()
-    rows = measured(sizes)
-    versions = runs.environment()['versions']
-    document = {
-        'command': 'python -m experiments.snr',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax')},
-        'time_s': round(time.monotonic() - started),
-        'sizes': sizes._asdict(),
-        'rows': rows,
-    }
-    out = given.out or (Path('runs') / 'snr.json' if given.smoke else STORED)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(out, document)
-    print(table(json.loads(out.read_text())))
+    def values(smoke: bool) -> dict[str, Any]:
+        sizes = SMOKE if smoke else Sizes()
+        return {'sizes': sizes._asdict(), 'rows': measured(sizes)}
+
+    documents.measure('snr', __doc__, values, table)
 
 
 if __name__ == '__main__':

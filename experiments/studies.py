@@ -9,13 +9,13 @@ Expected  experiments/results/studies/vampprior.json
 
 import argparse
 import ast
-import datetime
 import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import documents
 from vae_jax import runs, statistics
 from vae_jax.errors import Fault, nearest
 from vae_jax.runs import several
@@ -104,18 +104,15 @@ def _plain(value: Any) -> Any:
 
 def store(name: str, folders: Sequence[Path], metrics: Sequence[str], note: str = '') -> Path:
     """Writes experiments/results/studies/<name>.json of finished run directories."""
-    from experiments.protocols import processor
-
     stored = [runs.read_json(folder / 'config.json') for folder in folders]
     more = with_active_units if 'active_units' in metrics else lambda folder, rows: rows
     rows = [row for folder in folders for row in more(folder, rows_of(folder))]
     direction = stored[0]['metric']['direction'] if stored[0]['metric']['name'] == metrics[0] else 'min'
-    versions = runs.environment()['versions']
     document = {
         'commands': [_shown(one['command']) for one in stored],
-        'date': datetime.date.today().isoformat(),
-        'machine': processor(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
+        'date': documents.today(),
+        'machine': documents.processor(),
+        'versions': documents.versions(),
         'training_s': round(math.fsum(training_seconds(folder) for folder in folders)),
         'runs': len(rows),
         'note': note,
@@ -173,14 +170,14 @@ def section(name: str, document: dict[str, Any]) -> str:
     metrics, rows = document['metrics'], document['rows']
     flags = list(dict.fromkeys(flag for row in rows for flag in row['flags']))
     columns = [*flags, *(metric.removeprefix('test_') for metric in metrics), 'seeds', f'{metrics[0]}, to the best']
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for row in rows:
         cells = [str(row['flags'].get(flag, '')) for flag in flags]
         cells += [_number(row['values'][metric]) for metric in metrics]
         lost = f' ({row["lost"]} diverged)' if row['lost'] else ''
-        lines.append(f'| {" | ".join([*cells, str(row["seeds"]) + lost, _gap(row)])} |')
+        lines.append([*cells, str(row['seeds']) + lost, _gap(row)])
     told = [f'### {name}', _claim(name), '\n'.join(f'`{command}`' for command in document['commands'])]
-    told += ['\n'.join(lines), document['note']]
+    told += [documents.markdown(columns, lines), document['note']]
     versions = ', '.join(f'{package} {version}' for package, version in document['versions'].items())
     told.append(
         f'{document["runs"]} runs, {document["training_s"]:,} s of training; {document["machine"]}, '

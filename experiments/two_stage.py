@@ -11,14 +11,10 @@ Expected  digits, E[x|z] under 20 principal axes, 3 seeds, 95 % t intervals; pri
 Time      80 s on one core that others were using too
 """
 
-import argparse
-import datetime
-import json
-import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
-STORED = Path(__file__).parent / 'results' / 'two_stage.json'
+from experiments import documents
+
 WAYS = ('prior N(0, I)', 'second stage', 'mixture of 10', 'Gaussian')
 SHOWN = {'fid': 'FID', 'c2st': 'C2ST', 'mmd': '1000 MMD^2', 'nll': '-log p(x), nats'}
 
@@ -133,18 +129,19 @@ def table(stored: dict[str, Any]) -> str:
     """The stored values as Markdown: a row a prior, means over seeds and half of their 95 % t interval."""
     from vae_jax import statistics
 
-    lines = [f'| prior | {" | ".join(SHOWN.values())} |', '|' + ' --- |' * (1 + len(SHOWN))]
+    lines, less = [], []
     for name, rows in stored['rows'].items():
         found = [statistics.interval([row[shown] for row in rows]) for shown in SHOWN]
-        lines.append(f'| {" | ".join([name, *(f"{i.mean:.4g} +- {i.mean - i.low:.2g}" for i in found)])} |')
-    lines += ['', f'| less that of the {WAYS[0]} | {" | ".join(SHOWN.values())} |', '|' + ' --- |' * (1 + len(SHOWN))]
+        lines.append([name, *(f'{i.mean:.4g} +- {i.mean - i.low:.2g}' for i in found)])
     first = stored['rows'][WAYS[0]]
     for name in WAYS[1:]:
         pairs = list(zip(stored['rows'][name], first))
         found = [statistics.interval([a[shown] - b[shown] for a, b in pairs]) for shown in SHOWN]
-        lines.append(f'| {" | ".join([name, *(f"{i.mean:.3g} [{i.low:.3g}, {i.high:.3g}]" for i in found)])} |')
+        less.append([name, *(f'{i.mean:.3g} [{i.low:.3g}, {i.high:.3g}]' for i in found)])
     sizes = stored['sizes']
-    return '\n'.join(lines) + (
+    tables = [documents.markdown(['prior', *SHOWN.values()], lines)]
+    tables.append(documents.markdown([f'less that of the {WAYS[0]}', *SHOWN.values()], less))
+    return '\n\n'.join(tables) + (
         f'\n\nMeans E[x|z] of 300 z beside the 300 test digits, under {stored["features"]}; these FIDs are comparable '
         f'with no others. C2ST 0.5 is chance. -log p(x) of dequantized pixels by {sizes["k"]} importance samples. '
         f'{sizes["seeds"]} seeds, mean +- half of the 95 % t interval; differences seed by seed, with 95 % intervals, '
@@ -154,31 +151,13 @@ def table(stored: dict[str, Any]) -> str:
 
 def main() -> None:
     """Trains, measures, stores and prints."""
-    from experiments.protocols import machine
-    from vae_jax import process, runs
 
-    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
-    parser.add_argument('--smoke', action='store_true', help='in seconds')
-    parser.add_argument('--out', type=Path, help='where the numbers go')
-    given = parser.parse_args()
-    process.start_jax()
-    started, sizes = time.monotonic(), SMOKE if given.smoke else Sizes()
-    rows, features = measured(sizes, given.smoke)
-    versions = runs.environment()['versions']
-    document = {
-        'command': 'python -m experiments.two_stage',
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {package: versions[package] for package in ('python', 'jax', 'flax', 'optax')},
-        'time_s': round(time.monotonic() - started),
-        'sizes': sizes._asdict(),
-        'features': features,
-        'rows': rows,
-    }
-    out = given.out or (Path('runs') / 'two_stage.json' if given.smoke else STORED)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_json(out, document)
-    print(table(json.loads(out.read_text())))
+    def values(smoke: bool) -> dict[str, Any]:
+        sizes = SMOKE if smoke else Sizes()
+        rows, features = measured(sizes, smoke)
+        return {'sizes': sizes._asdict(), 'features': features, 'rows': rows}
+
+    documents.measure('two_stage', __doc__, values, table)
 
 
 if __name__ == '__main__':

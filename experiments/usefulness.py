@@ -16,13 +16,13 @@ Time      10 minutes for five configurations of three seeds, on one core that ot
 """
 
 import argparse
-import datetime
 import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import documents
 from experiments.judging import Bench, Sizes, bench, of_member, of_scores
 
 HERE = Path(__file__).parent
@@ -107,8 +107,7 @@ def table(stored: Mapping[str, Any]) -> str:
 
 def main() -> None:
     """Measures the runs that are named, and stores the numbers."""
-    from experiments.protocols import machine
-    from vae_jax import process, runs
+    from vae_jax import process
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folders', metavar='RUN', nargs='*', type=Path, help='finished sweeps over seeds')
@@ -128,14 +127,15 @@ def main() -> None:
     for name, (model, members) in found.items():
         rows[name] = of_configuration(model, members, b)
         print(f'{name}: {time.monotonic() - started:.0f} s', flush=True)
-    document: dict[str, Any] = {
-        'command': ' '.join(['python -m experiments.usefulness', *(folder.name for folder in given.folders)]),
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'time_s': round(time.monotonic() - started),
-    }
-    document |= {'sizes': b.sizes._asdict(), 'features': b.features.name, 'rows': rows}
-    runs.write_json(given.out, document)
+    command = ' '.join(['python -m experiments.usefulness', *(folder.name for folder in given.folders)])
+    document = documents.made_by(
+        command,
+        time_s=round(time.monotonic() - started),
+        sizes=b.sizes._asdict(),
+        features=b.features.name,
+        rows=rows,
+    )
+    documents.store(given.out, document)
     print(table(json.loads(given.out.read_text())))
 
 

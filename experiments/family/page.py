@@ -4,12 +4,13 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from experiments import documents
 from experiments.family import collections, members, products, samplers
 from experiments.family.bench import Bench, Row
 from vae_jax.models import Conditional
@@ -83,11 +84,6 @@ def lines_of(function: Callable[..., Any]) -> int:
     return len(ast.unparse(tree).splitlines())
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
-    return '\n'.join([*lines, *(f'| {" | ".join(map(str, row))} |' for row in rows)])
-
-
 def _cells(row: Row, module: Any) -> list[Any]:
     added = sum(map(lines_of, row.adds))
     cells = [row.name, *parts_of(row), row.objective, row.networks, f'`{expression(row.name, module)}`', row.source]
@@ -100,7 +96,7 @@ def _known(rows: Sequence[collections.Known]) -> str:
         module = members if one.member in _expressions(Path(inspect.getfile(members))) else samplers
         built = f'`{expression(one.member, module)}`' if one.member else f'not yet: {one.obstacle}'
         found.append((one.name, one.member, built, one.note))
-    return _table(('class', 'member', 'expression', 'with'), found)
+    return documents.markdown(('class', 'member', 'expression', 'with'), found)
 
 
 INTRODUCTION = """# The family
@@ -124,11 +120,16 @@ def page() -> str:
     }
     told = [INTRODUCTION]
     for title, rows in kinds.items():
-        told += [f'## {title}', _table(COLUMNS, (_cells(row, members) for row in rows))]
-    told += ['## Samplers, of a trained model', _table(samplers.COLUMNS, map(samplers.cells, samplers.SAMPLERS))]
+        told += [f'## {title}', documents.markdown(COLUMNS, (_cells(row, members) for row in rows))]
+    told += [
+        '## Samplers, of a trained model',
+        documents.markdown(samplers.COLUMNS, map(samplers.cells, samplers.SAMPLERS)),
+    ]
     told += [f'## {len(products.PRODUCTS)} products that no collection expresses']
     told += [
-        _table([*COLUMNS[:7], 'test'], ([*_cells(row, products)[:7], 'test_family.py'] for row in products.PRODUCTS))
+        documents.markdown(
+            [*COLUMNS[:7], 'test'], ([*_cells(row, products)[:7], 'test_family.py'] for row in products.PRODUCTS)
+        )
     ]
     told += [f'## The {len(collections.PYTHAE)} models of pythae', _known(collections.PYTHAE)]
     told += [f'## The {len(collections.SAMPLERS)} samplers of pythae', _known(collections.SAMPLERS)]

@@ -1,12 +1,12 @@
 """The tour as one offline page, as docs/tour.md, and as rows of experiments/README.md: all from what items told."""
 
-import datetime
 import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import documents
 from experiments.tour import ITEMS, quiz, telling
 
 HERE = Path(__file__).parent
@@ -50,9 +50,8 @@ def _places(item: str, told: Mapping[str, Any]) -> list[str]:
 def _rows(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
     from vae_jax.report import shown
 
-    names = list(header)
-    told = [' | '.join(shown(cell).replace('|', '\\|') for cell in row) for row in [names, *rows]]
-    return '\n'.join(f'| {row} |' for row in [told[0], ' | '.join(['---'] * len(names)), *told[1:]])
+    told = [[shown(cell).replace('|', '\\|') for cell in row] for row in [header, *rows]]
+    return documents.markdown(told[0], told[1:])
 
 
 def markdown(found: Found) -> str:
@@ -83,20 +82,20 @@ def table(found: Found | None = None) -> str:
     """The items as a Markdown table, of what was stored if nothing else is given: claim, numbers, seeds, time."""
     found = stored() if found is None else found
     columns = ['item', 'claim', 'numbers', 'seeds', 'time, s']
-    lines = [f'| {" | ".join(columns)} |', '|' + ' --- |' * len(columns)]
+    lines = []
     for item in ITEMS:
         if item not in found:
-            lines.append(f'| {item} |' + ' not run |' * (len(columns) - 1))
+            lines.append([item, *['not run'] * (len(columns) - 1)])
             continue
         told = found[item]
         numbers, said = told['numbers'], telling.header(telling.module_of(item))
         names = [name for name in numbers if not name.endswith('_se')][:4]
         shown = '; '.join(f'{name} {telling.number(numbers[name], numbers.get(f"{name}_se"))}' for name in names)
         cells = [f'`{item}`', said['claim'], shown, str(told['seeds']), f'{told["seconds"]:.0f}']
-        lines.append(f'| {" | ".join(cells)} |')
+        lines.append(cells)
     made = sorted({f'{told["machine"]}, {told["date"]}' for told in found.values()})
     head = f'What they show: [docs/tour.md](../docs/tour.md). Numbers: the first four of each item. {"; ".join(made)}.'
-    return f'{head}\n\n' + '\n'.join(lines)
+    return f'{head}\n\n{documents.markdown(columns, lines)}'
 
 
 def _figures(item: str, told: Mapping[str, Any], folder: Path) -> str:
@@ -164,7 +163,7 @@ def store(found: Found, folder: Path) -> None:
 
     document: dict[str, Any] = {
         'command': 'python -m experiments.tour --store',
-        'date': datetime.date.today().isoformat(),
+        'date': documents.today(),
         'items': {item: found[item] for item in ITEMS if item in found},
     }
     runs.write_json(STORED, document)

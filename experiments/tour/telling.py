@@ -4,7 +4,6 @@ tell(asked) -> Told;   CLAIMS: {sentence: holds(numbers)};   the text: experimen
 """
 
 import argparse
-import datetime
 import hashlib
 import importlib
 import json
@@ -98,14 +97,12 @@ def header(module: Any) -> dict[str, str]:
 
 def told_as(item: str, told: Told, seconds: float) -> dict[str, Any]:
     """What an item told, as JSON: all but the pictures' bytes, with its claims and what became of them."""
-    from experiments.protocols import machine
-    from vae_jax import runs
+    from experiments import documents
 
     module = module_of(item)
     for name, value in told.numbers.items():
         if not math.isfinite(value):
             raise ValueError(f'{item}: {name} is {value}')
-    versions = runs.environment()['versions']
     return {
         'item': item,
         'version': VERSION,
@@ -118,9 +115,9 @@ def told_as(item: str, told: Told, seconds: float) -> dict[str, Any]:
         'notes': list(told.notes),
         'seeds': told.seeds,
         'seconds': round(seconds, 1),
-        'date': datetime.date.today().isoformat(),
-        'machine': machine(),
-        'versions': {name: versions[name] for name in ('python', 'jax', 'flax', 'optax') if name in versions},
+        'date': documents.today(),
+        'machine': documents.machine(),
+        'versions': documents.versions(),
     }
 
 
