@@ -1,6 +1,8 @@
 """The verb `evaluate`: a file a metric, faults that stop no other, and nothing computed twice."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ def test_each_metric_is_a_file_and_a_fault_stops_no_other(done, capsys):
         # two latents on a grid: importance sampling agrees, image by image
         assert np.abs(nll['nll'] - exact['exact']).max() < 1
     assert abs(stored['nll']['nll'] - stored['exact']['exact']) < 0.1
-    assert not list((done / 'evaluation').glob('.*')) and (done / 'result.json').read_bytes() == result
+    assert not list((done / 'evaluation').glob('.nll*')) and (done / 'result.json').read_bytes() == result
     assert runs.verify(done) == []
 
 
@@ -91,6 +93,63 @@ def test_one_that_was_stopped_goes_on_where_it_was(done, capsys, monkeypatch):
     assert len(calls) - 10 < 256 // 8 and found['nll'] == whole['nll'] and not (path / '.nll').exists()
 
 
+def test_what_was_asked_otherwise_is_set_aside_and_found_again(done, capsys):
+    large, small = ([done, '--metrics', 'elbo', '--images', n, '--seed', '5'] for n in ('50', '10'))
+    assert verb(*large) == 0
+    first = last(capsys)
+    assert verb(*small) == 0
+    out = capsys.readouterr()
+    assert json.loads(out.out.splitlines()[-1])['examples'] == 10 and 'note: elbo.json was of other flags' in out.err
+    assert verb(*large) == 0
+    out = capsys.readouterr()
+    found = json.loads(out.out.splitlines()[-1])
+    aside = Path(found.pop('path'))
+    assert 'there already' in out.out and aside.name.startswith('elbo-') and first.pop('path') and found == first
+    assert np.load(aside.with_suffix('.npz'))['elbo'].shape == (50,) and runs.read_json(aside)['made']['versions']
+    (done / 'evaluation/elbo.json').write_text('[1]')
+    assert verb(*small) == 0 and last(capsys)['examples'] == 10
+    (done / 'evaluation/elbo.json').write_text('{"exam')
+    assert verb(*small) == 0
+    assert 'it is measured again' in capsys.readouterr().err
+
+
+def test_a_defect_of_one_measure_and_other_data_that_are_not_there_stop_no_other(done, capsys, monkeypatch):
+    def broken(*args, **how):
+        raise TypeError('shapes')
+
+    monkeypatch.setattr(evaluation, 'collapse_report', broken)
+    asked = ['collapse', 'outliers', 'elbo', '--images', '20', '--against', 'no_such_data', '--seed', '6']
+    assert verb(done, '--metrics', *asked) == 5
+    out = capsys.readouterr()
+    assert list(json.loads(out.out.splitlines()[-1])) == ['elbo', 'path']
+    assert 'collapse: TypeError: shapes' in out.err and 'outliers: ' in out.err and 'no_such_data' in out.err
+    assert verb(done, '--metrics', 'outliers', '--against', 'digits') == 2
+    assert 'is what the run was trained on' in capsys.readouterr().err
+
+
+def test_a_second_evaluation_at_once_is_told_who_is_there(done, capsys):
+    with runs.held(done / 'evaluation'):
+        assert verb(done, '--metrics', 'elbo', '--seed', '7') == 3
+    assert 'is in use by process' in capsys.readouterr().err
+
+
+def test_a_number_that_is_not_finite_is_strict_json_and_a_damaged_best_is_told(done, capsys, tmp_path):
+    assert verb(done, '--metrics', 'elbo', '--images', '1') == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(line, parse_constant=pytest.fail)['elbo_se'] == 'nan'
+    copy = tmp_path / 'run'
+    shutil.copytree(done, copy)
+    assert verb(copy, '--metrics', 'elbo', '--images', '5') == 0 and last(capsys)['checkpoint'] == 'best'
+    arrays = max(
+        (path for path in (copy / 'checkpoints/best').rglob('*') if path.is_file()), key=lambda p: p.stat().st_size
+    )
+    held = bytearray(arrays.read_bytes())
+    held[len(held) // 2] ^= 1
+    arrays.write_bytes(held)
+    assert verb(copy, '--metrics', 'elbo', '--images', '6') == 0
+    assert last(capsys)['checkpoint'] == 'last, as best is damaged'
+
+
 def test_other_parameters_and_fresh_are_computed_anew(done, capsys, monkeypatch):
     asked = [done, '--metrics', 'nll', '--k', '3', '--images', '20']
     assert verb(*asked) == 0
@@ -123,6 +182,7 @@ def test_what_cannot_be_asked_is_told_in_a_line(done, capsys):
     for argv, said in (
         ([done, '--metrics', 'nl'], "unknown metric 'nl'; fix: did you mean 'nll'?"),
         ([done, '--member', '0'], 'is one run'),
+        ([done, '--metrics'], '--metrics names none'),
         ([done / 'nowhere'], 'is no run directory'),
     ):
         assert verb(*argv) == 2 and said in capsys.readouterr().err

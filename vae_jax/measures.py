@@ -17,14 +17,17 @@ LISTED = 1000  # numbers of an array that a JSON file may hold; larger ones go t
 
 
 class Subject(NamedTuple):
-    """A trained model with its data; `split` is what is measured, the first `images` of one; `kept` as in `over`."""
+    """A trained model with its data; `split` is what is measured, the first `images` of one.
+
+    `against` loads other data; `kept` as in `over`.
+    """
 
     model: Any
     params: Any
     data: Data
     split: Any
     is_train: bool
-    against: Data | None
+    against: Callable[[], Data]
     key: Array
     k: int
     chains: int
@@ -102,7 +105,8 @@ def _style(a: Subject) -> Any:
     known = min(10_000, len(train) - asked)
     parts = train.at(np.arange(known)), train.at(np.arange(len(train) - asked, len(train)))
     values = evaluation.styles(pictures[:known], pictures[-asked:])
-    return evaluation.read_values(a.model, a.params, *parts, a.key, values, quiet=a.quiet)
+    found = evaluation.read_values(a.model, a.params, *parts, a.key, values, quiet=a.quiet)
+    return {'pictures': f'the last {asked} of the training split, whatever --split says', **found}
 
 
 def _pictures(a: Subject) -> Any:
@@ -122,9 +126,8 @@ def _factors(a: Subject) -> Any:
 
 
 def _outliers(a: Subject) -> Any:
-    if a.against is None:
-        raise Fault('outliers are examples of other data, and none were named', 'add --against DATASET', USAGE)
-    outside = evaluation.some(a.against.test, min(len(a.split), len(a.against.test)))
+    outside = a.against().test
+    outside = evaluation.some(outside, min(len(a.split), len(outside)))
     known = evaluation.some(a.data.train, min(len(a.data.train), len(a.split)))
     train = evaluation.nll(a.model, a.params, known, random.fold_in(a.key, 1), k=a.k, **a.how)
     asked = a.model, a.params, a.split, outside, a.key

@@ -1,12 +1,11 @@
 """What verbs share: a run that is opened, a file that is written, the last line."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vae_jax import process
 from vae_jax.errors import ENVIRONMENT, USAGE, Fault
-from vae_jax.files import replacing
+from vae_jax.files import dumps, replacing
 
 
 def loaded_run(directory: str, split: str, member: int | None = None) -> tuple[Any, Any]:
@@ -60,5 +59,5 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
 
 
 def say_done(path: Path, told: dict[str, Any] | None = None) -> None:
-    """The last line of a verb: JSON with its path."""
-    process.say(json.dumps({**(told or {}), 'path': str(path)}))
+    """The last line of a verb: strict JSON with its path, as `files.dumps` has it."""
+    process.say(dumps({**(told or {}), 'path': str(path)}))

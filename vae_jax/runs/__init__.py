@@ -9,7 +9,7 @@ The stored result of a finished run is there without an import of jax.
 """
 
 from vae_jax.files import append, dumps, read_json, read_metrics, truncate, write_json
-from vae_jax.runs.directory import Directory, finished, opened, record, save_examples
+from vae_jax.runs.directory import Directory, finished, held, opened, record, save_examples
 from vae_jax.runs.environment import FORMAT, environment
 from vae_jax.runs.manifest import trained_on
 from vae_jax.runs.reading import Loaded, load, table, units, verify
@@ -24,6 +24,7 @@ __all__ = [
     'dumps',
     'environment',
     'finished',
+    'held',
     'load',
     'members',
     'opened',

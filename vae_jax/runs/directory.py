@@ -59,7 +59,7 @@ def opened(
     """
     folder, identity = _checked(path), loads(dumps(config))
     if fresh and (folder / 'config.json').exists():
-        with _locked(folder):
+        with held(folder):
             _set_aside(folder)
     result = finished(folder, identity)
     if result is not None:
@@ -71,7 +71,7 @@ def opened(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Fault(f'cannot make {folder}: {first_line(error)}', 'give another --out', ENVIRONMENT) from error
-    with _locked(folder):
+    with held(folder):
         if (folder / 'config.json').exists():
             stored = _same(folder, identity)
             say_differences(folder, stored, environment(stored.get('build')))
@@ -173,8 +173,11 @@ def _set_aside(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder. The kernel lets go of the lock when its process ends, however it ends: none is ever stale."""
+def held(folder: Path, otherwise: str = ', or give another --out') -> Iterator[None]:
+    """Holds a folder against other processes. Raises Fault (code 3) where one has it, or it cannot be written.
+
+    The kernel lets go of the lock when its process ends, however it ends: none is ever stale.
+    """
     lock = folder / _LOCK
     try:
         handle = _hold(lock)
@@ -185,9 +188,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except BlockingIOError:
         holder = _holder(lock)
         who = f'process {holder["pid"]} on {holder["host"]}, since {holder["started"]}' if holder else 'another process'
-        raise Fault(
-            f'{folder} is in use by {who}', 'wait for it or stop it, or give another --out', ENVIRONMENT
-        ) from None
+        raise Fault(f'{folder} is in use by {who}', f'wait for it or stop it{otherwise}', ENVIRONMENT) from None
     except OSError as error:
         raise Fault(f'cannot write {folder}: {first_line(error)}', 'give another --out', ENVIRONMENT) from error
     try:

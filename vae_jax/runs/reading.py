@@ -47,6 +47,7 @@ class Loaded:
     params: Any
     result: dict[str, Any] | None
     build: Callable[[Any], Any] | None = dataclasses.field(default=None, repr=False)
+    checkpoint: str = 'last'  # that the params are of: best, last, or last where best is damaged
 
     @functools.cached_property
     def experiment(self) -> Any:
@@ -74,11 +75,12 @@ def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None
     if 'points' in stored:
         member = several.number(several.members(folder, stored), run, folder)
         stored, result = {**stored, 'config': member.config}, member.result
-        folder, params = member.folder, _member_params(member.folder / 'checkpoints', member.place)
+        folder = member.folder
+        params, kept = _member_params(folder / 'checkpoints', member.place)
     elif run is not None:
-        raise Fault(f'{folder} is one run, and run={run} was asked for', 'leave run out')
+        raise Fault(f'{folder} is one run, and run={run} was asked for', 'leave run, or --member, out')
     else:
-        params, result = _params(folder / 'checkpoints'), finished(folder)
+        (params, kept), result = _params(folder / 'checkpoints'), finished(folder)
     say_differences(folder, stored, software(stored.get('build')))
     config = _found_from_here(stored['config'], stored.get('cwd'))
     if build is not None:
@@ -91,7 +93,7 @@ def load(path: str | os.PathLike[str], build: Callable[[Any], Any] | None = None
             build, why = None, fault.what
         if why:
             print(f'note: {folder} was built by {stored["build"]!r}: {why}', file=sys.stderr)
-    return Loaded(folder, config, params, result, build)
+    return Loaded(folder, config, params, result, build, kept)
 
 
 def table(pattern: str = 'runs/**') -> list[dict[str, Any]]:
@@ -178,23 +180,27 @@ def _stored(folder: Path) -> dict[str, Any]:
     return stored
 
 
-def _params(folder: Path) -> Any:
+INSTEAD = 'last, as best is damaged'
+
+
+def _params(folder: Path) -> tuple[Any, str]:
+    """The params of the best checkpoint, else of the last, and which of them."""
     from vae_jax import checkpoints
 
     best, last = folder / 'best', folder / 'last'
     if checkpoints.latest(best) is None:
-        return checkpoints.restore_params(last)
+        return checkpoints.restore_params(last), 'last'
     try:
-        return checkpoints.restore_params(best)
+        return checkpoints.restore_params(best), 'best'
     except Fault as fault:
         if checkpoints.latest(last) is None:
             raise
         params = checkpoints.restore_params(last)
         print(f'warning: {fault.what}; the last parameters are loaded instead of the best', file=sys.stderr)
-        return params
+        return params, INSTEAD
 
 
-def _member_params(folder: Path, i: int) -> Any:
+def _member_params(folder: Path, i: int) -> tuple[Any, str]:
     """Of one member of a population: it may have a best where another has none."""
     import jax
 
@@ -204,13 +210,14 @@ def _member_params(folder: Path, i: int) -> Any:
     last = lambda: checkpoints.restore_params(folder / 'last')
     try:
         best = max(best_step.tolist())
-        found = checkpoints.restore_params(folder / 'best', step=best) if best_step[i] >= 0 else last()
+        has_best = best_step[i] >= 0
+        found, kept = (checkpoints.restore_params(folder / 'best', step=best), 'best') if has_best else (last(), 'last')
     except Fault as fault:
         if fault.code != ENVIRONMENT:
             raise
-        found = last()
+        found, kept = last(), INSTEAD
         print(f'warning: {fault.what}; the last parameters are loaded instead of the best', file=sys.stderr)
-    return jax.tree.map(lambda a: a[i], found)
+    return jax.tree.map(lambda a: a[i], found), kept
 
 
 def _found_from_here(config: dict[str, Any], cwd: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def number(found: Sequence[Member], run: int | None, folder: Path) -> Member:
     several = f'{folder} holds {len(found)} runs'
     if run is None or not 0 <= run < len(found):
         said = several if run is None else f'{several}, and run is {run}'
-        raise Fault(said, f'say which: vae_jax.load({str(folder)!r}, run=0) to run={len(found) - 1}')
+        raise Fault(said, f'say which: run=0 to run={len(found) - 1}, or --member of a command')
     if found[run].place < 0:
         raise Fault(f'run {run} of {folder} has not begun', 'start the command of the sweep again', ENVIRONMENT)
     return found[run]
