@@ -47,6 +47,18 @@ def test_colour_pairs_and_lattices_keep_their_places():
     assert pixels(plot.interpolations(lattice)).shape == (228, 344, 2)
 
 
+def test_a_board_has_each_image_in_its_place_and_the_names_beside_and_above():
+    images = np.zeros((2, 3, 4, 5))
+    images[1, 2] = 1
+    found = pixels(plot.board(images, ['x', 'x_hat$'], ['a', 'b', 'c'], theme=plot.DARK))[..., :3]
+    white, black = (found == 255).all(-1), (found == 0).all(-1)
+    assert black.sum() == pytest.approx(5 * white.sum(), rel=0.05)  # edges are smoothed
+    (rows, columns), (others, before) = np.nonzero(white), np.nonzero(black)
+    assert rows.min() > 0.5 * others.max() and columns.min() > before[others > rows.min()].max()
+    assert columns.min() > 0.1 * found.shape[1] and rows.min() > 0.1 * found.shape[0]  # names have their place
+    assert not np.array_equal(found, pixels(plot.board(images, ['x', 'y'], ['a', 'b', 'c'], theme=plot.DARK))[..., :3])
+
+
 def test_large_images_are_not_enlarged_and_many_fit():
     assert pixels(plot.grid(np.zeros((1, 200, 150)))).shape == (200, 150)
     assert max(pixels(plot.grid(np.zeros((900, 28, 28)))).shape) < 2300
@@ -89,6 +101,9 @@ REFUSED = [
     (lambda: plot.grid(IMAGES, columns=0), 'grid of 0 columns'),
     (lambda: plot.reconstructions(IMAGES, IMAGES[:2]), 'one reconstruction for each'),
     (lambda: plot.interpolations(IMAGES), r'give \[rows, columns, h, w\]'),
+    (lambda: plot.board(IMAGES), r'give \[rows, columns, h, w\]'),
+    (lambda: plot.board(IMAGES[None], ['a', 'b']), "2 names beside a board of 1 rows and 4 columns; fix: give 1, ''"),
+    (lambda: plot.board(IMAGES[None], (), ['a', 'b']), '2 names above a board'),
     (lambda: plot.manifold(IMAGES), r'give \[rows, columns, h, w\]'),
     (lambda: plot.latent(np.zeros((4, 2)), np.zeros(3)), r'labels of shape \(4,\)'),
     (lambda: plot.rates(np.zeros((2, 2))), '1 axes'),

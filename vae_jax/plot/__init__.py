@@ -20,6 +20,7 @@ __all__ = [
     'DARK',
     'LIGHT',
     'Theme',
+    'board',
     'curves',
     'focus',
     'grid',
@@ -62,6 +63,30 @@ def interpolations(images: Any, path: str | os.PathLike | None = None) -> bytes:
 def manifold(images: Any, path: str | os.PathLike | None = None) -> bytes:
     """A lattice of a 2-D latent, decoded: [rows, columns, h, w(, c)] in [0, 1], seamless."""
     return canvas.deliver(canvas.mosaic(list(canvas.pixels('manifold', images, 2)), gaps=(0,)), path)
+
+
+def board(
+    images: Any,
+    beside: Sequence[str] = (),
+    above: Sequence[str] = (),
+    path: str | os.PathLike | None = None,
+    theme: Theme = LIGHT,
+) -> bytes:
+    """Images [rows, columns, h, w(, c)] in [0, 1] with a name beside each row and above each column, or none."""
+    tiles = canvas.pixels('board', images, 2)
+    n, m, h, w, c = tiles.shape
+    for what, names, count in (('beside', beside, n), ('above', above, m)):
+        if names and len(names) != count:
+            raise Fault(f'{len(names)} names {what} a board of {n} rows and {m} columns', f"give {count}, '' for none")
+    ground = np.broadcast_to(canvas.rgb(theme.faint), (n, m, h + 1, w + 1, 3)).copy()
+    ground[:, :, 1:, 1:] = tiles
+    figure, (axes,) = canvas.figure(theme, 4.8, 0.3 + (4.0 if any(beside) else 4.6) * n * (h + 1) / (m * (w + 1)))
+    axes.imshow(ground.swapaxes(1, 2).reshape(n * (h + 1), m * (w + 1), 3), interpolation='nearest')
+    axes.set_xticks(np.arange(m) * (w + 1) + w / 2 if above else [], above, parse_math=False)
+    axes.set_yticks(np.arange(n) * (h + 1) + h / 2 if beside else [], beside, parse_math=False)
+    axes.xaxis.tick_top()
+    axes.spines['bottom'].set_visible(False)
+    return canvas.deliver(figure, path)
 
 
 def latent(codes: Any, labels: Any = None, path: str | os.PathLike | None = None, theme: Theme = LIGHT) -> bytes:

@@ -77,6 +77,13 @@ def pixels(name: str, images: Any, lead: int) -> np.ndarray:
     return np.rint(found.clip(0, 1) * 255).astype(np.uint8)
 
 
+def rgb(colour: str) -> np.ndarray:
+    """A colour as three bytes."""
+    from matplotlib.colors import to_rgb
+
+    return np.rint(255 * np.array(to_rgb(colour))).astype(np.uint8)
+
+
 def mosaic(rows: Sequence[np.ndarray], gaps: tuple[int, ...] = (4,)) -> bytes:
     """Rows of tiles [m, h, w, c] as one PNG; the vertical gaps take turns."""
     from PIL import Image

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from vae_jax.statistics import places
+
 STYLE = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1f2328;--soft:#59626d;--line:#e3e6ea;--wash:#f5f6f8;--warn:#8a4600;
 --c0:#2f6fad;--c1:#b4580a;--c2:#6b3fa0;--c3:#3d7a46}
@@ -176,21 +178,22 @@ def measured(numbers: Iterable[Any]) -> str:
     """The headline: each Number large, with +- one standard error of two figures, and bits/dim below it."""
     items = []
     for label, value, se, unit, bits, bits_se, meaning in numbers:
-        large, error = _with_error(value, se)
+        large, error = with_error(value, se)
         lines = [
             f'<dt>{esc(label)}</dt><dd class="value">{esc(large)} <small>{esc(f"{error} {unit}".strip())}</small></dd>'
         ]
         if bits is not None:
-            lines.append(f'<dd>{esc(" ".join(filter(None, _with_error(bits, bits_se))))} bits/dim</dd>')
+            lines.append(f'<dd>{esc(" ".join(filter(None, with_error(bits, bits_se))))} bits/dim</dd>')
         lines.append(f'<dd class="soft">{esc(meaning)}</dd>' if meaning else '')
         items.append(f'<div>{"".join(lines)}</div>')
     return f'<dl class="numbers">{"".join(items)}</dl>' if items else ''
 
 
-def _with_error(value: Any, se: Any) -> tuple[str, str]:
+def with_error(value: Any, se: Any) -> tuple[str, str]:
+    """A number for people and, behind a plus-minus sign, its standard error; digits as the latter has them."""
     if not (isinstance(value, Real) and isinstance(se, Real) and math.isfinite(se) and float(se) > 0):
         return shown(value), '' if se is None else f'\u00b1 {shown(se)}'
-    decimals = min(max(1 - math.floor(math.log10(se)), 0), 7)
+    decimals = places(float(se))
     return shown(float(value), decimals), f'\u00b1 {shown(float(se), decimals)}'
 
 

@@ -1,7 +1,6 @@
 """The report of a sweep: which configuration is best, by how much, and whether seeds could have made the difference."""
 
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from vae_jax.fields import in_words, written
 from vae_jax.files import read_json
 from vae_jax.report import sweep_figures as drawing
 from vae_jax.report.page import document, esc, labelled, listed, measured, pictured, section, shown, tabulated
-from vae_jax.statistics import Interval, Summary, compared, interval
+from vae_jax.statistics import Interval, Summary, compared, interval, places
 
 _COLOURED, _PAIRS, _CURVES = 8, 6, 4  # as many as one can look at
 _FIRST = ('validation/loss', 'train/loss', 'validation/rate', 'validation/distortion')
@@ -235,7 +234,7 @@ def _interval_words(value: Interval) -> str:
 
 def _decimals(value: Interval) -> int | None:
     half = value.high - value.mean
-    return min(max(1 - math.floor(math.log10(half)), 0), 7) if half > 0 else None
+    return places(half) if half > 0 else None
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Values over seeds: means with intervals, paired tests, corrections for many of them, configurations compared."""
 
 from vae_jax.statistics.comparing import Summary, best, compared
-from vae_jax.statistics.intervals import LEVEL, Interval, bca_interval, interval, percentile_interval
+from vae_jax.statistics.intervals import LEVEL, Interval, bca_interval, interval, percentile_interval, places
 from vae_jax.statistics.pairs import (
     Difference,
     all_pairs,
@@ -30,6 +30,7 @@ __all__ = [
     'interval',
     'paired',
     'percentile_interval',
+    'places',
     'sign_flips',
     't_test',
     'table',

@@ -40,6 +40,11 @@ def interval(values: Iterable[float], level: float = LEVEL) -> Interval:
     return Interval(mean, mean - half, mean + half, n)
 
 
+def places(spread: float) -> int:
+    """Decimals that leave two significant figures of a spread, from 0 to 7; 2 where it is none."""
+    return min(max(1 - math.floor(math.log10(spread)), 0), 7) if spread > 0 and math.isfinite(spread) else 2
+
+
 def bca_interval(values: Iterable[float], level: float = LEVEL, resamples: int = 9999, seed: int = 0) -> Interval:
     """The bias-corrected and accelerated bootstrap interval of the mean (Efron 1987), by scipy.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from vae_jax.errors import Fault
-from vae_jax.statistics.intervals import LEVEL, Interval, interval
+from vae_jax.statistics.intervals import LEVEL, Interval, interval, places
 from vae_jax.statistics.pairs import Difference, Test, Values, all_pairs, t_test
 
 
@@ -103,7 +103,6 @@ def _note(rows: list[Row], alike: list[Row], pairs: int, level: float) -> str:
 
 
 def _told(value: Interval) -> str:
-    half = (value.high - value.low) / 2
-    places = min(max(1 - math.floor(math.log10(half)), 0), 7) if value.n > 1 and half > 0 else 2
-    told = f'{value.mean:.{places}f}'
-    return told + (f' [{value.low:.{places}f}, {value.high:.{places}f}]' if value.n > 1 else '')
+    digits = places((value.high - value.low) / 2)
+    told = f'{value.mean:.{digits}f}'
+    return told + (f' [{value.low:.{digits}f}, {value.high:.{digits}f}]' if value.n > 1 else '')
