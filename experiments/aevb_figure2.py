@@ -14,19 +14,9 @@ p(x|z), or a Gaussian whose mean is a sigmoid; one sample of z and batches of 10
 0.1 by the first iterations: here it is 0.02 unless it is given. Digits are binarized by chance, anew for each batch.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import documents
-
-BATCH = 100
-METHODS, WHERE = {'aevb': 'AEVB', 'wake_sleep': 'wake-sleep'}, ('train', 'test')
-
-
-class Hyper(NamedTuple):
-    lr: float = 0.02
+from experiments import aevb, documents
 
 
 class Panel(NamedTuple):
@@ -38,7 +28,11 @@ class Panel(NamedTuple):
     samples: int
 
 
-REDUCED = (Panel('digits', 100, (2, 5, 10, 20), 1_000_000),)
+REDUCED = (
+    Panel('digits', 100, (2, 5, 10, 20), 1_000_000),
+    Panel('frey_faces', 200, (2, 5, 10, 20), 2_000_000),
+    Panel('mnist', 500, (3, 5, 10, 20, 200), 2_000_000),
+)
 FULL = (
     Panel('mnist', 500, (3, 5, 10, 20, 200), 100_000_000),
     Panel('frey_faces', 200, (2, 5, 10, 20), 10_000_000),
@@ -59,46 +53,6 @@ def gaussian_of_pixels() -> Any:
     return Family(2, from_features, Normal.supports, Normal.support, name='a Gaussian of pixels')
 
 
-def model_of(hidden: int, latent: int, like: Any, likelihood: Any) -> Any:
-    """The paper's VAE, whose parameters begin at N(0, 0.01)."""
-    import jax
-
-    import vae_jax as vj
-
-    nets = vj.mlp_encoder((hidden,), jax.nn.tanh), vj.mlp_decoder((hidden,), jax.nn.tanh)
-    model = vj.vae(*nets, latent=latent, like=like, likelihood=likelihood)
-
-    def init(key: Any, x: Any) -> Any:
-        leaves, structure = jax.tree.flatten(model.init(key, x))
-        keys = jax.random.split(key, len(leaves))
-        return jax.tree.unflatten(structure, [0.1 * jax.random.normal(k, a.shape) for k, a in zip(keys, leaves)])
-
-    return model._replace(init=init)
-
-
-def objective_of(method: str, model: Any, rows: int) -> Any:
-    """-bound or the loss of wake-sleep of one example, and its share of -log N(theta; 0, I) of the decoder."""
-    import optax
-
-    import vae_jax as vj
-    from vae_jax import bounds, losses
-
-    told = {'aevb': lambda: vj.negative(bounds.elbo, model), 'wake_sleep': lambda: losses.wake_sleep(model)}[method]()
-
-    def objective(params: Any, key: Any, x: Any, hyper: Any) -> Any:
-        loss, metrics = told(params, key, x, hyper)
-        return loss + 0.5 * optax.tree.norm(params['decode'], squared=True) / rows, metrics
-
-    return objective
-
-
-def adagrad(hyper: Any) -> Any:
-    """Adagrad that begins at no squared gradients (Duchi et al. 2011)."""
-    import optax
-
-    return optax.adagrad(hyper.lr, initial_accumulator_value=0.0, eps=1e-6)
-
-
 def data_of(panel: Panel, run: Any) -> tuple[Any, Any]:
     """(data, likelihood): faces in grey under a Gaussian, digits binarized by chance."""
     import vae_jax as vj
@@ -109,101 +63,75 @@ def data_of(panel: Panel, run: Any) -> tuple[Any, Any]:
     return common.data_of(panel.dataset, run, binarization='dynamic'), vj.Bernoulli
 
 
-def doubling(steps: int, points: int) -> list[int]:
-    """Steps at which one looks: a half, a quarter and so on of `steps`, the last itself."""
-    return sorted({max(1, round(steps / 2**i)) for i in range(points)})
-
-
-def curve(method: str, latent: int, panel: Panel, data: Any, likelihood: Any, lr: float) -> list[dict[str, Any]]:
-    """A row each time the samples seen have doubled: the bound on training (1,000 rows) and on test images."""
+def curves_of(panel: Panel, run: Any, seed: int) -> list[dict[str, Any]]:
+    """AEVB and wake-sleep with each number of latents: the bound on training (1,000 rows) and on test images."""
     import jax
 
     import vae_jax as vj
     from vae_jax.evaluation.streaming import some
 
-    model, key = model_of(panel.hidden, latent, data.example, likelihood), jax.random.key(0)
-    trainer = vj.trainer(model.init, vj.per_example(objective_of(method, model, len(data.train))), adagrad)
-    state, rows, at = vj.start(trainer, data.train, Hyper(lr), key, batch=BATCH), [], 0
-    steps = panel.samples // BATCH
-    chunk = max(1, steps // 2**6)
-    for look in doubling(steps // chunk, 7):
-        for _ in range(look - at):
-            state, _ = vj.advance(trainer, state, data.train, key, steps=chunk, batch=BATCH)
-        at = look
-        row: dict[str, Any] = {'dataset': panel.dataset, 'latent': latent, 'method': method}
-        row['samples'] = at * chunk * BATCH
-        for name, split in (('train', some(data.train, min(1000, len(data.train)))), ('test', data.test)):
-            found = vj.elbo_estimate(model, state.params, split, key, samples=4).elbo
-            row |= {name: found.mean, f'{name}_se': found.se}
-        rows.append(row)
-    return rows
+    rows, key = [], jax.random.key(seed)
+    data, likelihood = data_of(panel, run)
+    splits = {'train': some(data.train, min(1000, len(data.train))), 'test': data.test}
+    for latent in panel.latents:
+        model = aevb.model_of(panel.hidden, latent, data.example, likelihood)
+        for method in aevb.METHODS:
 
+            def look(params: Any, model: Any = model) -> dict[str, Any]:
+                found = {n: vj.elbo_estimate(model, params, split, key, samples=4).elbo for n, split in splits.items()}
+                return {n: one.mean for n, one in found.items()} | {f'{n}_se': one.se for n, one in found.items()}
 
-def measured(panels: tuple[Panel, ...], run: Any, lr: float = 0.02) -> list[dict[str, Any]]:
-    """All curves, AEVB and wake-sleep of each dataset and number of latents."""
-    rows = []
-    for panel in panels:
-        data, likelihood = data_of(panel, run)
-        for latent in panel.latents:
-            for method in METHODS:
-                rows += curve(method, latent, panel, data, likelihood, lr)
+            objective = aevb.objective_of(method, model, len(data.train))
+            trainer = vj.trainer(model.init, vj.per_example(objective), aevb.adagrad)
+            told = {'dataset': panel.dataset, 'latent': latent, 'method': method, 'seed': seed}
+            rows += [told | row for row in aevb.curve(trainer, look, data.train, key, run.lr, panel.samples, 7)]
     return rows
 
 
 def table(stored: dict[str, Any]) -> str:
-    """The stored curves as Markdown: a row for each number of latents, the test bound of both methods."""
-    rows = stored['rows']
-    ends: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in rows:
-        ends.setdefault((row['dataset'], row['latent']), {}).setdefault(row['method'], []).append(row)
-    columns = ['data', 'latents', 'samples', *(f'{name}, {where}' for name in METHODS.values() for where in WHERE)]
+    """The stored curves as Markdown: a row for each number of latents, the bound of both methods at their end."""
+    from vae_jax import statistics
+
+    ends_of = [(method, where) for method in aevb.METHODS for where in aevb.WHERE]
+    columns = ['data', 'latents', 'samples', *(f'{aevb.METHODS[method]}, {where}' for method, where in ends_of)]
     lines = []
-    for (dataset, latent), found in ends.items():
-        cells = [dataset, str(latent), f'{found["aevb"][-1]["samples"]:,}']
-        cells += [f'{found[m][-1][w]:.2f} +- {found[m][-1][f"{w}_se"]:.2f}' for m in METHODS for w in WHERE]
-        pairs = list(zip(found['aevb'], found['wake_sleep']))
-        above = sum(a['test'] > b['test'] for a, b in pairs)
-        lines.append([*cells, f'{above} of {len(pairs)} points'])
-    return documents.markdown([*columns, 'AEVB above at'], lines) + (
-        '\n\nThe bound, nats, at the end of the curves; +- is the standard error over images. "AEVB above at": of the '
-        f'points at which the samples seen have doubled, on test images. One seed. {stored["protocol"]}'
+    for (dataset, latent), found in aevb.by_method(stored['rows'], 'dataset', 'latent').items():
+        ends = {m: {seed: curve[-1] for seed, curve in found[m].items()} for m in aevb.METHODS}
+        cells = [dataset, str(latent), f'{next(iter(ends["aevb"].values()))["samples"]:,}']
+        cells += [aevb.told(statistics.interval([row[where] for row in ends[m].values()])) for m, where in ends_of]
+        apart = {m: {seed: row['test'] for seed, row in ends[m].items()} for m in aevb.METHODS}
+        cells.append(aevb.told(statistics.paired(apart['aevb'], apart['wake_sleep'])))
+        pairs = [(a, b) for s in found['aevb'] for a, b in zip(found['aevb'][s], found['wake_sleep'][s])]
+        cells.append(f'{sum(a["test"] > b["test"] for a, b in pairs)} of {len(pairs)} points')
+        lines.append(cells)
+    return documents.markdown([*columns, 'difference, test', 'AEVB above at'], lines) + (
+        '\n\nThe bound, nats, at the end of the curves: mean over seeds +- half of its 95 % t interval; the difference '
+        'is paired by seed. "AEVB above at": of the points of all seeds at which the samples seen have doubled, on '
+        f'test images. In the picture wake-sleep is dashed. {stored["protocol"]}'
     )
 
 
+def picture(stored: dict[str, Any], theme: Any) -> bytes:
+    """The figure: a panel for each dataset, a colour for each number of latents, wake-sleep dashed."""
+    from vae_jax.plot import canvas
+
+    curves = aevb.by_method(stored['rows'], 'dataset', 'latent')
+    datasets = list(dict.fromkeys(dataset for dataset, _ in curves))
+    made, axes = canvas.figure(theme, 3.6 * len(datasets), 3.0, len(datasets))
+    for ax, dataset in zip(axes, datasets):
+        mine = {latent: found for (name, latent), found in curves.items() if name == dataset}
+        for colour, found in zip(canvas.PALETTE, mine.values()):
+            for method, line in (('aevb', '-'), ('wake_sleep', '--')):
+                at, values = aevb.mean_curve(found[method])
+                ax.plot(at, values, line, color=colour, linewidth=1.2)
+        solid = [line for line in ax.lines if line.get_linestyle() == '-']
+        canvas.legend(ax, solid, [f'{latent} latents' for latent in mine], theme)
+        ax.set(title=dataset, xlabel='log10 of the samples seen', ylabel='bound on test images, nats')
+    return canvas.deliver(made, None)
+
+
 def main(argv: list[str] | None = None) -> int:
-    from vae_jax import process
-    from vae_jax.errors import Fault
-
-    given = flags(__doc__, argv)
-    try:
-        process.start_jax()
-        panels = SMOKE if given.smoke else FULL if given.full else REDUCED
-        told = ', '.join(f'{p.dataset} {p.hidden} units' for p in panels)
-        protocol = f'Networks: {told}; step size {given.lr:g}.' + (' Smoke.' if given.smoke else '')
-        command = 'python -m experiments.aevb_figure2' + (' --full' if given.full else '')
-        out = given.out or Path(__file__).parent / 'results'
-        rows = measured(panels, given, given.lr)
-        document = documents.made_by(command, protocol=protocol, rows=rows)
-        path = documents.store(out / 'aevb_figure2.json', document)
-        print(table(json.loads(path.read_text())))
-    except Fault as fault:
-        process.tell(f'error: {fault}')
-        return fault.code
-    return 0
-
-
-def flags(doc: str | None, argv: list[str] | None) -> argparse.Namespace:
-    """Those of both figures. Under --smoke nothing is stored among the results."""
-    parser = argparse.ArgumentParser(description=(doc or '').splitlines()[0])
-    parser.add_argument('--data-dir', help='prepared datasets')
-    parser.add_argument('--full', action='store_true', help="the paper's datasets and sizes: hours")
-    parser.add_argument('--smoke', action='store_true', help='in seconds, and nothing is stored')
-    parser.add_argument('--lr', type=float, default=0.02, help='step size of Adagrad')
-    parser.add_argument('--out', type=Path, help='folder of the stored results (default: experiments/results)')
-    given = parser.parse_args(argv)
-    if given.smoke and given.out is None:
-        given.out = Path('runs') / 'aevb'
-    return given
+    return aevb.command('aevb_figure2', __doc__, argv, (SMOKE, REDUCED, FULL), curves_of, table)
 
 
 if __name__ == '__main__':

@@ -11,19 +11,17 @@ Time      52 s of processor, 146 s by the clock of a core that others were using
 
 Protocol (section 5 and appendix E of the paper): 100 tanh units, 3 latents, few and many training rows; Monte Carlo EM
 has 10 leapfrog steps at 90 % acceptance and then 5 updates of the weights, without an encoder; all else as in
-aevb_figure2. The paper estimates log p(x) by samples (appendix D); three latents admit quadrature, which tells its
+aevb_aevb. The paper estimates log p(x) by samples (appendix D); three latents admit quadrature, which tells its
 error. Like there, Monte Carlo EM is run on few rows alone with --full: it keeps a chain for every row.
 """
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import aevb_figure2 as figure2
-from experiments import documents
+from experiments import aevb, documents
 
-METHODS = {**figure2.METHODS, 'mcem': 'Monte Carlo EM'}
+METHODS = {**aevb.METHODS, 'mcem': 'Monte Carlo EM'}
+MOST_CHAINS = 2000  # rows that Monte Carlo EM is run on
 
 
 class Setting(NamedTuple):
@@ -37,9 +35,12 @@ class Setting(NamedTuple):
     points: int  # of each axis of the quadrature
 
 
-REDUCED = Setting('digits', 100, (200, 0), 200_000, 20, 17)
-FULL = Setting('mnist', 100, (1000, 50_000), 20_000_000, 100, 17)
-SMOKE = Setting('digits', 8, (100,), 3_200, 3, 7)
+REDUCED = (
+    Setting('digits', 100, (200, 0), 200_000, 20, 17),
+    Setting('mnist', 100, (1000, 50_000), 1_000_000, 100, 17),
+)
+FULL = (Setting('mnist', 100, (1000, 50_000), 20_000_000, 100, 17),)
+SMOKE = (Setting('digits', 8, (100,), 3_200, 3, 7),)
 
 
 def trainer_of(method: str, model: Any, rows: int) -> Any:
@@ -50,101 +51,90 @@ def trainer_of(method: str, model: Any, rows: int) -> Any:
     from vae_jax.classical import mcem
 
     if method == 'mcem':  # its loss is log p(x, z) alone: the prior of the weights is in the optimizer
-        adagrad = lambda hyper: optax.chain(optax.add_decayed_weights(1 / rows), figure2.adagrad(hyper))
+        adagrad = lambda hyper: optax.chain(optax.add_decayed_weights(1 / rows), aevb.adagrad(hyper))
         return mcem.monte_carlo_em(model, mcem.by_gradient(model, adagrad, 5), rows)
-    return vj.trainer(model.init, vj.per_example(figure2.objective_of(method, model, rows)), figure2.adagrad)
+    return vj.trainer(model.init, vj.per_example(aevb.objective_of(method, model, rows)), aevb.adagrad)
 
 
-def curve(method: str, train: Any, data: Any, setting: Setting, lr: float) -> list[dict[str, Any]]:
-    """A row each time the samples seen have doubled: exact log p(x) of some training and test images."""
-    import time
+def curves_of(setting: Setting, run: Any, seed: int) -> list[dict[str, Any]]:
+    """Each method on each number of training rows: exact log p(x) of some training and test images.
 
+    Monte Carlo EM keeps a chain for every row: where there are many it is left out, as in the paper.
+    """
     import jax
+    import jax.numpy as jnp
 
     import vae_jax as vj
+    from experiments import common
     from vae_jax import evaluation
     from vae_jax.evaluation.streaming import some
 
-    model, key = figure2.model_of(setting.hidden, 3, data.example, vj.Bernoulli), jax.random.key(0)
-    trainer = trainer_of(method, model, len(train))
-    state, rows, at, spent = vj.start(trainer, train, figure2.Hyper(lr), key, batch=figure2.BATCH), [], 0, 0.0
-    steps = setting.samples // figure2.BATCH
-    chunk = max(1, steps // 2**4)
-    vj.advance(trainer, state, train, key, steps=chunk, batch=figure2.BATCH)  # compiled before the clock starts
-    for look in figure2.doubling(steps // chunk, 5):
-        started = time.perf_counter()
-        for _ in range(look - at):
-            state, _ = vj.advance(trainer, state, train, key, steps=chunk, batch=figure2.BATCH)
-        at, spent = look, spent + time.perf_counter() - started
-        row: dict[str, Any] = {'rows': len(train), 'method': method, 'samples': at * chunk * figure2.BATCH}
-        row |= {'dataset': setting.dataset, 'seconds': round(spent, 2)}
-        for name, split in (('train', train), ('test', data.test)):
-            few = some(split, min(setting.images, len(split)))
-            found = evaluation.quadrature(model, state.params, few, key, points=setting.points, dtype='float32')
-            row |= {
-                name: -found.estimate.mean,
-                f'{name}_se': found.estimate.se,
-                f'{name}_error': float(found.error.max()),
-            }
-        rows.append(row)
-    return rows
-
-
-def measured(setting: Setting, run: Any, methods: tuple[str, ...] = tuple(METHODS)) -> list[dict[str, Any]]:
-    """All curves; of `setting.rows` training rows each, every row with its number for the chains."""
-    import jax.numpy as jnp
-
-    from experiments import common
-    from vae_jax.evaluation.streaming import some
-
-    data, found = common.data_of(setting.dataset, run, binarization='dynamic'), []
+    data, found, key = common.data_of(setting.dataset, run, binarization='dynamic'), [], jax.random.key(seed)
+    model = aevb.model_of(setting.hidden, 3, data.example, vj.Bernoulli)
     for count in setting.rows:
         train = some(data.train, min(count or len(data.train), len(data.train)))
         train = dataclasses.replace(train, rows={**train.rows, 'row': jnp.arange(len(train))})
-        for method in methods:
-            if not (run.full and method == 'mcem' and len(train) > 1000):
-                found += curve(method, train, data, setting, run.lr)
+        splits = {
+            name: some(split, min(setting.images, len(split))) for name, split in zip(aevb.WHERE, (train, data.test))
+        }
+
+        def look(params: Any, splits: Any = splits) -> dict[str, Any]:
+            told = {}
+            for name, few in splits.items():
+                one = evaluation.quadrature(model, params, few, key, points=setting.points, dtype='float32')
+                told |= {name: -one.estimate.mean, f'{name}_se': one.estimate.se, f'{name}_error': one.error.max()}
+            return {name: float(value) for name, value in told.items()}
+
+        for method in METHODS if len(train) <= MOST_CHAINS else aevb.METHODS:
+            told = {'dataset': setting.dataset, 'rows': len(train), 'method': method, 'seed': seed}
+            trainer = trainer_of(method, model, len(train))
+            rows = aevb.curve(trainer, look, train, key, run.lr, setting.samples, 5)
+            found += [told | row for row in rows]
     return found
 
 
 def table(stored: dict[str, Any]) -> str:
     """The stored curves as Markdown: a row a method and number of training rows, log p(x) as it rises."""
-    curves: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for row in stored['rows']:
-        curves.setdefault((row['rows'], row['method']), []).append(row)
-    seen = [row['samples'] for row in next(iter(curves.values()))]
-    columns = ['training rows', 'method', *(f'test, {count:,} samples seen' for count in seen), 'train at the end', 's']
-    lines = []
-    for (rows, method), points in curves.items():
-        cells = [f'{rows:,}', METHODS[method], *(f'{p["test"]:.2f} +- {p["test_se"]:.2f}' for p in points)]
-        cells += [f'{points[-1]["train"]:.2f} +- {points[-1]["train_se"]:.2f}', f'{points[-1]["seconds"]:.0f}']
-        lines.append(cells)
-    error = max(row[f'{name}_error'] for row in stored['rows'] for name in figure2.WHERE)
+    from vae_jax import statistics
+
+    columns = ['data', 'rows', 'method', *(f'test, {part} of the samples' for part in ('1/16', '1/4', 'all'))]
+    columns += ['less AEVB', 'train', 's']
+    lines, curves = [], aevb.by_method(stored['rows'], 'dataset', 'rows')
+    for (dataset, rows), found in curves.items():
+        for method, seeds in found.items():
+            cells = [dataset, f'{rows:,}', METHODS[method]]
+            for at in (0, 2, -1):
+                cells.append(aevb.told(statistics.interval([curve[at]['test'] for curve in seeds.values()])))
+            ends = {name: {seed: curve[-1]['test'] for seed, curve in found[name].items()} for name in (method, 'aevb')}
+            cells.append('' if method == 'aevb' else aevb.told(statistics.paired(ends[method], ends['aevb'])))
+            cells.append(aevb.told(statistics.interval([curve[-1]['train'] for curve in seeds.values()])))
+            cells.append(f'{sum(curve[-1]["seconds"] for curve in seeds.values()) / len(seeds):.0f}')
+            lines.append(cells)
+    error = max(row[f'{name}_error'] for row in stored['rows'] for name in aevb.WHERE)
     return documents.markdown(columns, lines) + (
-        f'\n\nlog p(x) in nats by quadrature over three latents, with an error of {error:.1e} at most; +- is the '
-        f'standard error over images, the same for all methods. One seed. {stored["protocol"]}'
+        f'\n\nlog p(x) in nats by quadrature over three latents, with an error of {error:.1e} at most: mean over seeds '
+        '+- half of its 95 % t interval, on the same images for all; "less AEVB" is paired by seed; s: training from '
+        f'the first look to the last. {stored["protocol"]}'
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    from vae_jax import process
-    from vae_jax.errors import Fault
+def picture(stored: dict[str, Any], theme: Any) -> bytes:
+    """The figure: a panel for each dataset and number of training rows, test log p(x) of each method."""
+    from vae_jax.plot import canvas
 
-    given = figure2.flags(__doc__, argv)
-    try:
-        process.start_jax()
-        setting = SMOKE if given.smoke else FULL if given.full else REDUCED
-        protocol = f'{setting.dataset}, {setting.hidden} units, {setting.images} images, step size {given.lr:g}.'
-        protocol += ' Smoke.' if given.smoke else ''
-        command = 'python -m experiments.aevb_figure3' + (' --full' if given.full else '')
-        out = given.out or Path(__file__).parent / 'results'
-        document = documents.made_by(command, protocol=protocol, rows=measured(setting, given))
-        path = documents.store(out / 'aevb_figure3.json', document)
-        print(table(json.loads(path.read_text())))
-    except Fault as fault:
-        process.tell(f'error: {fault}')
-        return fault.code
-    return 0
+    curves = aevb.by_method(stored['rows'], 'dataset', 'rows')
+    made, axes = canvas.figure(theme, 2.7 * len(curves), 2.8, len(curves))
+    for ax, ((dataset, rows), found) in zip(axes, curves.items()):
+        for colour, seeds in zip(canvas.PALETTE, found.values()):
+            ax.plot(*aevb.mean_curve(seeds), color=colour, linewidth=1.4)
+        canvas.legend(ax, ax.lines, [METHODS[method] for method in found], theme)
+        ax.set(title=f'{dataset}, {rows:,} rows', xlabel='log10 of the samples seen')
+    axes[0].set(ylabel='log p(x) of test images, nats')
+    return canvas.deliver(made, None)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return aevb.command('aevb_figure3', __doc__, argv, (SMOKE, REDUCED, FULL), curves_of, table)
 
 
 if __name__ == '__main__':

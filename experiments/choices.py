@@ -45,8 +45,8 @@ def _elbo(model: Any, config: Any, kl: Any, n: int) -> Any:
     import vae_jax as vj
 
     def averaged(params: Any, key: Any, x: Any, hyper: Any) -> Any:
-        terms = [vj.elbo_terms(model, params, k, x, kl) for k in jax.random.split(key, config.k)]
-        mean = jax.tree.map(lambda *t: sum(t) / config.k, *terms)
+        terms = jax.vmap(lambda k: vj.elbo_terms(model, params, k, x, kl))(jax.random.split(key, config.k))
+        mean = jax.tree.map(lambda term: term.mean(0), terms)
         return mean.distortion + hyper.beta * mean.rate, mean
 
     return _lifted(averaged if config.k > 1 else vj.beta_elbo(model, kl), config)

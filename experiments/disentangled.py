@@ -121,10 +121,6 @@ def verdict(stored: Mapping[str, Any]) -> str:
     )
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    return '\n'.join(f'| {" | ".join(row)} |' for row in [header, ['---'] * len(header), *rows])
-
-
 def _cell(values: list[float]) -> str:
     found = statistics.interval(values)
     digits = 3 if abs(found.mean) < 2 else 1
@@ -146,11 +142,11 @@ def table(stored: Mapping[str, Any]) -> str:
     ]
     for names in ([*list(BESIDE)[:5], *list(SCORES)[:4]], list(SCORES)[4:]):
         rows = [[cell, *(_cell(stored['values'][name][i][j]) for name in names)] for cell, i, j in cells]
-        parts.append(_markdown(['method, weight', *(NAMES[name] for name in names)], rows))
+        parts.append(documents.markdown(['method, weight', *(NAMES[name] for name in names)], rows))
     chance = expected(stored['values']['mig'])
     rows = [[label, *(f'{share:.2f}' for share in shares(stored['values'][name]))] for name, label in SCORES.items()]
     rows.append(['noise alone', *(f'{share:.2f}' for share in chance)])
-    parts.append(_markdown(['share of variance', *Shares._fields], rows))
+    parts.append(documents.markdown(['share of variance', *Shares._fields], rows))
     matrix = ranks(stored, {**SCORES, **BESIDE})
     place = {name: i for i, name in enumerate(NAMES)}
     pairs = [(name, f'{name}_of_samples') for name in ('mig', 'sap')]

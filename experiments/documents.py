@@ -53,9 +53,10 @@ def store(path: Path, document: dict[str, Any]) -> Path:
 
 
 def markdown(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
-    """A Markdown table of cells that are text already."""
+    """A Markdown table of cells that are text already; in them | is no border."""
     names = list(header)
-    return '\n'.join(f'| {" | ".join(map(str, row))} |' for row in [names, ['---'] * len(names), *rows])
+    told = [[str(cell).replace('|', '\\|') for cell in row] for row in [names, ['---'] * len(names), *rows]]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in told)
 
 
 def measure(

@@ -26,6 +26,7 @@ from experiments import (
     quadrants,
     snr,
     studies,
+    targets,
     two_stage,
     usefulness,
 )
@@ -91,6 +92,12 @@ PAPERS = {
     'quadrants': (quadrants.table, 'Quadrants from quadrants (Sohn, Lee & Yan 2015)'),
 }
 
+PICTURES = {  # of papers: drawn into docs/papers/, and what is seen there
+    'aevb_figure2': (aevb_figure2.picture, 'Bounds that rise with the samples seen, a panel for each dataset'),
+    'aevb_figure3': (aevb_figure3.picture, 'log p(x) that rises with the samples seen, a panel for each training set'),
+    'snr': (snr.picture, "Straight lines against log K: all rise but that of IWAE's encoder, which falls"),
+}
+
 
 STUDIES = """## Studies
 
@@ -147,8 +154,21 @@ def stored_sections(head: str, tables: Mapping[str, tuple[Callable[[dict[str, An
             continue
         stored = json.loads(path.read_text())
         made = f'`{stored["command"]}`, {stored["machine"]}, {stored["date"]}.'
-        told.append(f'### {title}\n\n{made}\n\n{table_of(stored).strip()}')
+        drawn = f'\n\n![{PICTURES[name][1]}](../docs/papers/{name}.png)' if name in PICTURES else ''
+        told.append(f'### {title}\n\n{made}\n\n{table_of(stored).strip()}{drawn}')
     return told
+
+
+def draw() -> None:
+    """docs/papers/*.png, from the stored results."""
+    from vae_jax.plot import canvas
+
+    for name, (picture, _) in PICTURES.items():
+        path = HERE / 'results' / f'{name}.json'
+        if path.exists():
+            canvas.put(
+                HERE.parent / 'docs' / 'papers' / f'{name}.png', picture(json.loads(path.read_text()), canvas.LIGHT)
+            )
 
 
 def table() -> str:
@@ -174,7 +194,7 @@ def table() -> str:
             f'**{name}**: {protocol.source}. `{command}`' + f', or all its seeds: `{stored["command"]}`. {versions}.'
         )
     told = [INTRODUCTION.strip(), documents.markdown(columns, lines), *details, STUDIES.strip(), *studies.sections()]
-    told += stored_sections('## Papers', PAPERS)
+    told += stored_sections(f'## Papers\n\n{targets.table()}', PAPERS)
     told += stored_sections(
         '## Evaluations\n\nWhat each number is: [docs/evaluation.md](../docs/evaluation.md).', EVALUATIONS
     )
@@ -193,6 +213,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.name is None:
         (HERE / 'README.md').write_text(table())
+        draw()
         return 0
     try:
         process.start_jax()

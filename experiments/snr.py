@@ -150,6 +150,24 @@ def table(stored: dict[str, Any]) -> str:
     )
 
 
+def picture(stored: dict[str, Any], theme: Any) -> bytes:
+    """Figure 1 of the paper as laws: the ratio against K, each of both logarithms, a panel for each part."""
+    import numpy as np
+
+    from vae_jax.plot import canvas
+
+    made, axes = canvas.figure(theme, 6.4, 2.8, len(PARTS))
+    at = np.log10(stored['sizes']['ks'])
+    for ax, part in zip(axes, PARTS.values()):
+        mine = [row for row in stored['rows'] if row['part'] == part]
+        for colour, row in zip(canvas.PALETTE, mine):
+            ax.plot(at, np.mean(np.log10(row['ratios']), 1), 'o-', color=colour, linewidth=1.2, markersize=3)
+        canvas.legend(ax, ax.lines, [row['estimator'] for row in mine], theme)
+        ax.set(title=f'gradient of the {part}', xlabel='log10 K')
+    axes[0].set(ylabel='log10 of the signal-to-noise ratio')
+    return canvas.deliver(made, None)
+
+
 def main() -> None:
     """Measures, stores and prints."""
 

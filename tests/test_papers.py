@@ -10,6 +10,7 @@ from jax import random
 
 from experiments import continuous_bernoulli, linear_vae, snr, two_stage
 from vae_jax import distributions
+from vae_jax.plot import canvas
 
 pytestmark = pytest.mark.usefixtures('quickly_compiled')
 
@@ -43,6 +44,7 @@ def test_the_ratio_falls_for_iwae_and_rises_for_dreg(tmp_path, monkeypatch, caps
     limits = next(row['of_limit'] for row in stored['rows'] if 'of_limit' in row)
     assert limits[-1] == pytest.approx(1, abs=0.05)
     assert '| IWAE | encoder | -0.' in capsys.readouterr().out
+    assert snr.picture(stored, canvas.DARK).startswith(b'\x89PNG')
 
 
 def test_logits_of_a_mean_have_that_mean():

@@ -72,7 +72,7 @@ def _expressions(path: Path) -> dict[str, str]:
 
 def expression(name: str, module: Any) -> str:
     """The expression that builds a row of a module."""
-    return _expressions(Path(inspect.getfile(module)))[name].replace('|', '\\|')
+    return _expressions(Path(inspect.getfile(module)))[name]
 
 
 def lines_of(function: Callable[..., Any]) -> int:
