@@ -4,11 +4,13 @@ import argparse
 import itertools
 import json
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import documents
+from vae_jax.errors import NUMBERS, Fault
 
 BATCH = 100
 RATES, SEEDS = (0.01, 0.02, 0.1), 3
@@ -69,7 +71,8 @@ def curve(
 ) -> list[Any]:
     """A row each time the samples seen have doubled: what `look(params)` tells, its 'train' the higher the better.
 
-    Of several step sizes the one that is best at the first look goes on, as in section 5 of the paper.
+    Of several step sizes the one that is best at the first look goes on, as in section 5 of the paper. One whose
+    numbers are not finite is out; a curve ends where they are not.
     """
     import time
 
@@ -83,19 +86,27 @@ def curve(
             state, _ = vj.advance(trainer, state, train, key, steps=chunk, batch=BATCH)
         return state
 
+    def seen(state: Any) -> dict[str, Any]:
+        try:
+            return look(state.params)
+        except Fault as fault:
+            if fault.code != NUMBERS:
+                raise
+            return {'train': -math.inf}
+
     def begun(lr: float) -> tuple[dict[str, Any], Any]:
         state = on(vj.start(trainer, train, Hyper(lr), key, batch=BATCH), 1)
-        return {'lr': lr, **look(state.params)}, state
+        return {'lr': lr, **seen(state)}, state
 
-    rank = lambda value: value if math.isfinite(value) else -math.inf
-    row, state = max((begun(lr) for lr in rates), key=lambda found: rank(found[0]['train']))
+    row, state = max((begun(lr) for lr in rates), key=lambda found: found[0]['train'])
     rows, spent = [row | {'samples': chunk * BATCH, 'seconds': 0.0}], 0.0
     for before, at in itertools.pairwise(doubling(most, points)):
         started = time.perf_counter()
         state = on(state, at - before)
         spent += time.perf_counter() - started
-        rows.append({'lr': row['lr'], 'samples': at * chunk * BATCH, 'seconds': round(spent, 2), **look(state.params)})
-    return rows
+        row = {'lr': row['lr'], 'samples': at * chunk * BATCH, 'seconds': round(spent, 2), **seen(state)}
+        rows.append(row)
+    return [row for row in rows if math.isfinite(row['train'])]
 
 
 def by_method(rows: list[dict[str, Any]], *names: str) -> dict[Any, dict[str, dict[int, list[dict[str, Any]]]]]:
@@ -108,9 +119,11 @@ def by_method(rows: list[dict[str, Any]], *names: str) -> dict[Any, dict[str, di
 
 
 def told(found: Any) -> str:
-    """An interval over seeds as text; of one seed its value alone."""
+    """An interval over seeds as text; of one seed its value alone, and of what has no scale its power of ten."""
     from vae_jax import statistics
 
+    if abs(found.mean) > 1e4:
+        return f'{found.mean:.0e}'
     digits = statistics.places(found.high - found.mean)
     return f'{found.mean:.{digits}f}' + (f' +- {found.high - found.mean:.{digits}f}' if found.n > 1 else '')
 
@@ -119,8 +132,8 @@ def mean_curve(seeds: dict[int, list[dict[str, Any]]]) -> tuple[Any, Any]:
     """log10 of the samples seen, and the test bound there, mean over seeds."""
     import numpy as np
 
-    at = np.log10([row['samples'] for row in next(iter(seeds.values()))])
-    return at, np.mean([[row['test'] for row in curve] for curve in seeds.values()], 0)
+    rows = list(zip(*seeds.values()))  # as far as all seeds go
+    return np.log10([row[0]['samples'] for row in rows]), np.mean([[one['test'] for one in row] for row in rows], 1)
 
 
 def command(
@@ -133,7 +146,6 @@ def command(
 ) -> int:
     """The command line of both figures: `curves(panel, run, seed)` of every panel and seed, stored and told."""
     from vae_jax import process
-    from vae_jax.errors import Fault
 
     given = flags(doc, argv)
     try:
@@ -144,16 +156,27 @@ def command(
         protocol = f'Seeds: {given.seeds}. Networks: {used}; step size: {rates}' + (
             ', whichever is best at the first look.' if len(given.lr) > 1 else '.'
         )
-        rows = [row for panel in panels for seed in range(given.seeds) for row in curves(panel, given, seed)]
+        parts = [part(name, panel, given, seed, curves) for panel in panels for seed in range(given.seeds)]
         asked = f'python -m experiments.{name}' + (' --full' if given.full else '')
         asked += f' --seeds {given.seeds}' if given.seeds != SEEDS else ''
         out = (given.out or documents.RESULTS) / f'{name}.json'
-        document = documents.made_by(asked, protocol=protocol + (' Smoke.' if given.smoke else ''), rows=rows)
+        document = documents.made_by(asked, protocol=protocol + (' Smoke.' if given.smoke else ''), rows=sum(parts, []))
         print(table(json.loads(documents.store(out, document).read_text())))
     except Fault as fault:
         process.tell(f'error: {fault}')
         return fault.code
     return 0
+
+
+def part(name: str, panel: Any, run: Any, seed: int, curves: Callable[..., Any]) -> list[dict[str, Any]]:
+    """The curves of a panel and seed: as they lie in runs/<name>, where they are kept, or measured now."""
+    asked = {'panel': list(panel), 'lr': list(run.lr), 'smoke': run.smoke}
+    asked = json.loads(json.dumps(asked))
+    mark = zlib.crc32(json.dumps(asked).encode())
+    place = (run.out / 'parts' if run.smoke else Path('runs') / name) / f'{panel.dataset}-{mark:08x}-s{seed}.json'
+    if not place.exists():
+        documents.store(place, {**asked, 'rows': curves(panel, run, seed)})
+    return json.loads(place.read_text())['rows']
 
 
 def flags(doc: str | None, argv: list[str] | None) -> argparse.Namespace:

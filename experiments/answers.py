@@ -116,6 +116,21 @@ def bits(p: Any) -> Any:
     return -(xlogy(p, p) + xlogy(1 - p, 1 - p)) / np.log(2)
 
 
+def open_bits(means: Any, drawn: Any) -> tuple[float, float]:
+    """Bits that p(x|c) = E p(x|z, c) of black and white pixels leaves open: bounds of its entropy, below and above.
+
+    x of the first of m > 1 codes is scored by the mean of p(x|z, c) over all m, and over the m - 1 others: in
+    expectation the entropy lies between, and equals both where z is not read. means, drawn [n, m, d].
+    """
+    import numpy as np
+    from scipy.special import logsumexp, xlog1py, xlogy
+
+    p, x = np.asarray(means, np.float64), np.asarray(drawn[:, :1], np.float64)
+    log_p = (xlogy(x, p) + xlog1py(1 - x, -p)).sum(-1)
+    below, above = (np.log(each.shape[1]) - logsumexp(each, 1).mean() for each in (log_p, log_p[:, 1:]))
+    return below / np.log(2), above / np.log(2)
+
+
 def inked(theme: Any, images: Any, given: Any = False, hidden: Any = False) -> Any:
     """Colours [..., 3] of pixels in [0, 1]: ink on paper, in blue those that were given, and no pixel where hidden."""
     import numpy as np
@@ -127,23 +142,3 @@ def inked(theme: Any, images: Any, given: Any = False, hidden: Any = False) -> A
     given, hidden = (np.broadcast_to(mask, np.shape(images))[..., None] for mask in (given, hidden))
     drawn = np.where(given, pale + v * (blue - pale), paper + v * (ink - paper))
     return np.where(hidden, faint, drawn)
-
-
-def board(theme: Any, tiles: Any, above: list[str], beside: list[str] | None = None) -> bytes:
-    """Pictures [rows, columns, h, w, 3] side by side, with a name over each column and beside each row."""
-    import numpy as np
-    from matplotlib.colors import to_rgb
-
-    from vae_jax.plot import canvas
-
-    n, m, h, w, _ = tiles.shape
-    ground = np.empty((n, m, h + 1, w + 1, 3))
-    ground[:] = to_rgb(theme.faint)
-    ground[:, :, 1:, 1:] = tiles
-    figure, (axes,) = canvas.figure(theme, 4.8, 0.3 + 4.6 * n * (h + 1) / (m * (w + 1)))
-    axes.imshow(ground.transpose(0, 2, 1, 3, 4).reshape(n * (h + 1), m * (w + 1), 3), interpolation='nearest')
-    axes.set_xticks(np.arange(m) * (w + 1) + w / 2, above)
-    axes.set_yticks(np.arange(n) * (h + 1) + h / 2 if beside else [], beside or [])
-    axes.xaxis.tick_top()
-    axes.spines['bottom'].set_visible(False)
-    return canvas.deliver(figure, None)

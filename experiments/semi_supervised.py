@@ -8,7 +8,8 @@ Command   python -m experiments.semi_supervised --seeds 3                    (di
           python -m experiments.semi_supervised --dataset mnist --per-class 10 --hidden 500 --latent 50
 Expected  digits with 50 labels, error of 300 test images in %, means over three seeds with 95 % t intervals: M2 15.6
           (12.1 to 19.0), M1 21.3 (19.7 to 23.0), M1+M2 24.4 (18.2 to 30.7) and with --alpha 1 20.9 (17.2 to 24.6),
-          pixels 24.3. The labels that are kept are the same for all seeds.
+          pixels 24.3. The labels that are kept are the same for all seeds. Pixels are binarized anew at each step:
+          without that, or after fewer steps, M2 errs more at this alpha (experiments/tour/few_labels.py).
 Time      for three seeds, on cores that were shared by ten: M1 under a minute, M2 and M1+M2 ten
 """
 

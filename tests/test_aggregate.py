@@ -163,6 +163,9 @@ def test_what_has_no_aggregate_is_refused():
             f(MODEL, PARAMS, split_of(X[:0]), KEY)
         with pytest.raises(Fault, match='not finite'):
             f(MODEL, {**PARAMS, 'V': PARAMS['V'] * jnp.nan}, SPLIT, KEY)
+    with pytest.raises(Fault, match=r'log q\(z\|x\) is not finite for 1 of 40 examples, the first is row 5') as fault:
+        aggregate_posterior(MODEL, PARAMS, split_of(X.at[5].set(jnp.nan)), random.key(0), draws=2)
+    assert fault.value.code == 4
     planar = models.flow_posterior(MODEL, flows.planar)
     with pytest.raises(Fault, match='has an inverse'):
         aggregate_posterior(planar, planar.init(KEY, X[0]), SPLIT, KEY)

@@ -179,6 +179,13 @@ def test_images_of_a_network_and_members_of_a_population():
     assert alone.acceptance.shape == (25, 2) and alone.forward.mean < -10
 
 
+def test_blocks_of_chains_are_short_on_a_cpu(monkeypatch):
+    assert streaming.chained_at_a_time(SPLIT, 16) == 8 and streaming.chained_at_a_time(SPLIT, 500) == 1
+    assert streaming.chained_at_a_time(SPLIT, 1) == 120
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    assert streaming.chained_at_a_time(SPLIT, 16) == 100
+
+
 def test_bad_calls_are_refused():
     bad = [
         ({'steps': 0}, 'steps is 0'),
@@ -187,6 +194,9 @@ def test_bad_calls_are_refused():
         ({'pilot': 0}, 'pilot is 0'),
         ({'steps': 3, 'schedule': lambda steps: np.linspace(0, 0.9, steps + 1)}, 'from 0 to 0.9'),
         ({'steps': 3, 'schedule': lambda steps: np.linspace(0, 1, steps)}, '3 betas'),
+        ({'steps': 3.5}, 'steps is 3.5, expected 1 or more, a whole number'),
+        ({'schedule': 'sigmoid'}, "schedule is 'sigmoid', expected a function"),
+        ({'start': 'prior'}, "start is 'prior'"),
     ]
     for f in (annealing.anneal, bidirectional.sandwich):
         for options, said in bad:

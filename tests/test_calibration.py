@@ -94,6 +94,8 @@ def test_coverage_of_ranks_that_are_all_there_is_what_it_should_be():
         covered = even.coverage(level)
         assert covered.found[0] == pytest.approx(covered.expected) and covered.expected >= level - 1e-9
     assert even.coverage(0.9).se[0] == pytest.approx(np.sqrt(0.09 / 200))
+    middle = _ranks(np.full((200, 1), 50), np.ones(200, bool), 99, 20).coverage(0.9)
+    assert middle.found[0] == 1 and middle.se[0] == pytest.approx(np.sqrt(202 / 204 * 2 / 204 / 204))
 
 
 def test_equal_values_are_ordered_at_random():
@@ -140,5 +142,10 @@ def test_bad_calls_are_refused():
     point = MODEL._replace(encode=lambda params, x: vj.distributions.Delta(params['V'] @ x))
     with pytest.raises(Fault, match='point'):
         simulated_ranks(point, EXACT, SPLIT, KEY, n=100)
+    wider = MODEL._replace(encode=lambda params, x: vj.Normal(jnp.zeros(5), jnp.zeros(5)))  # as quantized codes are
+    with pytest.raises(Fault, match='over 5 numbers and p.* over 3'):
+        simulated_ranks(wider, EXACT, SPLIT, KEY, n=100)
+    with pytest.raises(Fault, match="n is '100'"):
+        simulated_ranks(MODEL, EXACT, SPLIT, KEY, n='100')
     with pytest.raises(Fault, match='level'):
         simulated_ranks(MODEL, EXACT, SPLIT, KEY, n=100).coverage(1.0)

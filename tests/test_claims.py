@@ -203,7 +203,7 @@ def test_every_stored_result_has_its_claim():
 
     stored = {path.stem for path in (*LOCATED.glob('*.json'), *(LOCATED / 'studies').glob('*.json'))}
     assert stored - ELSEWHERE - set(PROTOCOLS) == set(CLAIMS)
-    assert all((Path(targets.__file__).parent / f'{name}.py').exists() for name in CLAIMS if name not in ('iwae', 'estimators'))
+    assert all((Path(targets.__file__).parent / f'{name}.py').exists() for name in CLAIMS)
 
 
 def test_what_is_not_stored_is_said_to_be_missing(monkeypatch, tmp_path):

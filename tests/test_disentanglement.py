@@ -13,7 +13,7 @@ from jax import random
 from scipy import stats
 
 from vae_jax import disentanglement as dis
-from vae_jax.disentanglement import attributes, interventions, modular, tables
+from vae_jax.disentanglement import attributes, interventions, modular, tables, together
 from vae_jax.errors import Fault
 
 pytestmark = pytest.mark.usefixtures('quickly_compiled')
@@ -293,6 +293,18 @@ def test_all_scores_are_there_between_0_and_1_and_do_not_depend_on_the_order_or_
     # a bin's edge is its own on one side, and trees break ties by place
     for name, value in one.items():
         assert other[name] == pytest.approx(value, abs=0.03), name
+
+
+def test_a_rare_value_costs_only_the_scores_that_need_more_of_it(monkeypatch):
+    for name in ('beta_vae_score', 'factor_vae_score'):  # they draw, for seconds, and ask for no more rows than MIG
+        monkeypatch.setattr(together, name, lambda source, key: dis.Score(1.0, {}, 'drawn'))
+    codes, factors = GOOD[0], {'a': GOOD[1]['a'], 'd': (np.arange(60) < 2).astype(int)}
+    every = dis.all_scores(codes, factors, KEY)
+    without = {name for name, score in every.items() if np.isnan(score.value)}
+    parts = {f'dci_{part}' for part in ('disentanglement', 'completeness', 'informativeness')}
+    assert without == parts | {'sap', 'explicitness', 'infom', 'infoe', 'infoc'}
+    assert all('d has a value that is in 2 of 60 rows' in every[name].how for name in without)
+    assert every['mig'].value == pytest.approx(dis.mutual_information_gap(codes, factors).mean)
 
 
 @pytest.mark.slow

@@ -178,6 +178,60 @@ def test_bad_calls_are_refused():
         evaluation.manifold(wide, wide.init(KEY, small.DATA.example))
 
 
+def test_what_is_no_split_key_or_number_is_told_at_the_door():
+    functions = (vj.nll, vj.elbo_estimate, vj.encode, evaluation.bracketed, evaluation.fidelity, evaluation.impute)
+    functions += (evaluation.collapse_report, evaluation.inference_gaps, evaluation.simulated_ranks, evaluation.refine)
+    functions += (evaluation.aggregate_posterior, evaluation.rates_by_dimension, evaluation.samples_beside)
+    for f in functions:
+        for split in (X, None):
+            with pytest.raises(Fault, match='expected a Split'):
+                f(MODEL, PARAMS, split, KEY)
+        for key in (5, random.PRNGKey(5)):
+            with pytest.raises(Fault, match='expected a key of jax'):
+                f(MODEL, PARAMS, SPLIT, key)
+    bad = [
+        ({'k': '5'}, "k is '5', expected 1 or more, a whole number"),
+        ({'k': 5.0}, 'k is 5.0'),
+        ({'dtype': 'float99'}, "dtype is 'float99', expected a type of real numbers"),
+        ({'dtype': 'int32'}, 'int32'),
+    ]
+    for options, said in bad:
+        with pytest.raises(Fault, match=said):
+            vj.nll(MODEL, PARAMS, SPLIT, KEY, **options)
+    with pytest.raises(Fault, match=r'shapes \[2\] and \[1\]'):
+        evaluation.mse(jnp.ones(2), jnp.ones(1))
+
+
+def test_x_that_the_model_cannot_take_is_told_with_its_shape_and_a_defect_stays_one():
+    for shape in ((5,), (2, 2)):
+        split = Split({'x': jnp.zeros((9, *shape))}, None, identity())
+        for f in (vj.nll, vj.elbo_estimate, vj.encode):
+            with pytest.raises(
+                Fault, match=rf'the model cannot take x \[{str(list(shape))[1:-1]}\]: .*shapes'
+            ) as fault:
+                f(MODEL, PARAMS, split, KEY)
+            assert '\n' not in str(fault.value)
+    broken = MODEL._replace(encode=lambda params, x: params.nothing)
+    with pytest.raises(AttributeError):
+        vj.elbo_estimate(broken, PARAMS, SPLIT, KEY)
+
+
+def test_a_row_that_is_not_finite_is_named():
+    holed = Split({'x': X.at[7, 2].set(jnp.nan)}, None, identity())
+    for f in (vj.nll, vj.elbo_estimate, vj.encode):
+        options = {'k': 7} if f is vj.nll else {}
+        with pytest.raises(
+            Fault, match='is not finite for 1 of 203 examples, the first is row 7; .* if its x is not'
+        ) as fault:
+            f(MODEL, PARAMS, holed, KEY, **options)
+        assert fault.value.code == 4
+    codes = {'mean': [[np.nan, 1.0], [0, 2], [3, 4]], 'log_std': np.zeros((3, 2))}
+    for f in (evaluation.active_units, evaluation.rate_per_dim):
+        with pytest.raises(Fault, match='the mean of 1 codes is not finite') as fault:
+            f(codes)
+        assert fault.value.code == 4
+
+
 def test_memory_does_not_grow_with_the_number_of_samples():
     """The program that 10,000 images x 5,000 samples run in, a block at a time: its temporaries, for MNIST's sizes."""
     model = vj.vae(vj.mlp_encoder((500,)), vj.mlp_decoder((500,)), latent=20, like=jnp.zeros((28, 28, 1)))

@@ -25,9 +25,11 @@ def test_auroc_is_scikit_learns_with_ties_and_its_known_cases():
     found = outliers.auroc(inside, outside)
     assert found.value == pytest.approx(roc_auc_score(truth, np.concatenate([inside, outside])), rel=1e-12)
     assert outliers.auroc(outside, inside).value == pytest.approx(1 - found.value)
-    assert outliers.auroc([0.0, 1], [2, 3, 4]) == (1, 0, 2, 3)
+    sure = outliers.auroc([0.0, 1], [2, 3, 4])  # the spread of nothing but right pairs is no standard error
+    assert sure[::2] == (1, 2) and np.isnan(sure.se) and str(sure) == 'AUROC 1.0000 +- unknown (3 outliers, 2 inliers)'
     assert outliers.auroc([2.0, 3], [0, 1]).value == 0
-    assert outliers.auroc([1.0] * 5, [1.0] * 9)[:2] == (0.5, 0)
+    equal = outliers.auroc([1.0] * 5, [1.0] * 9)
+    assert equal.value == 0.5 and np.isnan(equal.se)
     assert outliers.auroc([0.0, 1], [np.inf, -1]).value == 0.5
 
 

@@ -106,6 +106,18 @@ def test_purity_counts_other_codes():
     assert clusters.purity(codes, np.arange(6), 1).mean == 0
 
 
+def test_purity_asks_for_no_more_neighbours_than_the_smallest_class_has():
+    train, test = blobs(90, 3, apart=60.0), blobs(40, 4, apart=60.0)
+    few = Labelled(test.codes, test.labels)
+    smallest = np.unique(few.labels, return_counts=True)[1].min()
+    found = usefulness.read(train, few, KEY, per_class=3, draws=2, k=30)
+    assert found.purity_k == smallest - 1 and found.purity.mean == 1 and f'(k = {smallest - 1})' in str(found)
+    # all are right: two wrong ones of four more (Agresti & Coull)
+    p = 42 / 44
+    assert found.linear.accuracy == 1 and found.linear.se == pytest.approx(np.sqrt(p * (1 - p) / 44))
+    assert found.purity.se == pytest.approx(found.linear.se)
+
+
 def stroke(width, lean, length=16, side=28, finer=8):
     """An upright bar, sheared by `lean` to the right for each pixel up, drawn fine and averaged over pixels."""
     y, x = (np.mgrid[: side * finer, : side * finer] + 0.5) / finer - side / 2
@@ -169,6 +181,12 @@ def test_bad_calls_are_one_line():
         (lambda: probes.linear_probe(train._replace(labels=0 * train.labels), test), 'one class'),
         (lambda: probes.linear_probe(train, test._replace(labels=test.labels + 1)), r'test labels \[10\]'),
         (lambda: probes.linear_probe(train, test._replace(codes=test.codes[:, 1:])), 'differ in dimensions'),
+        (
+            lambda: probes.linear_probe(train._replace(labels=np.r_[np.nan, train.labels[1:]]), test),
+            '1 of 60 training labels are no whole numbers',
+        ),
+        (lambda: clusters.purity(train.codes, 0.5 + train.labels), '60 of 60 labels are no whole numbers'),
+        (lambda: probes.neighbour_probe(train, test, 2.5), 'k is 2.5'),
         (lambda: probes.low_label(train, test, KEY, draws=0), '0 draws'),
         (lambda: probes.regression(train.codes, train.labels, test.codes, test.labels[:3]), 'one finite value a code'),
         (lambda: probes.regression(train.codes, train.labels, test.codes, 0 * test.labels), 'all equal'),

@@ -147,7 +147,10 @@ def test_precision_and_recall_of_equal_disjoint_and_half_covered_sets():
     of = lambda rows, n: Featured('raw', rows[np.arange(n) % len(rows)] + rng.normal(size=(n, 2)))
     both, one, far = of(modes, 300), of(modes[:1], 300), of(modes + 500, 300)
     scores = lambda found: (found.samples.mean, found.examples.mean)
-    assert scores(manifolds.precision_recall(both, both)) == (1, 1)
+    every = manifolds.precision_recall(both, both)
+    assert scores(every) == (1, 1)
+    p = 302 / 304  # no error was seen among 300, which is not to say that there is none
+    assert every.samples.se == every.examples.se == pytest.approx(np.sqrt(p * (1 - p) / 304))
     assert scores(manifolds.density_coverage(both, both))[1] == 1
     assert scores(manifolds.precision_recall(far, both)) == scores(manifolds.density_coverage(far, both)) == (0, 0)
     half = manifolds.precision_recall(one, both)  # one mode of two: all samples are good, half of the examples missed
@@ -256,6 +259,9 @@ def test_numbers_under_different_features_are_never_put_side_by_side():
     assert table.splitlines()[0].startswith('| | KID under raw |') and len(table.splitlines()) == 4
     with pytest.raises(Fault, match='bias'):
         distances.side_by_side({'one': distances.fid(a, a), 'two': distances.fid(gaussians(RNG, 60, 2), a)})
+    assert not distances.fid(a, a).note and not one.note
+    wide = gaussians(RNG, 50, 26)
+    assert '50 rows are few for 26 dims' in str(distances.fid(wide, wide))
     with pytest.raises(Fault, match='in one table'):
         distances.side_by_side({'one': one, 'two': distances.fid(a, a)})
 
@@ -269,6 +275,9 @@ def test_bad_calls_are_one_line():
         (lambda: distances.kid(a, few), '3 reference vectors, expected 4'),
         (lambda: distances.kid(a, gaussians(RNG, 50, 3)), '2 dimensions'),
         (lambda: distances.kid(a, bad), '50 of 50 .* not finite'),
+        (lambda: distances.fid(a.values, a.values), r'an array float64\[50, 2\], expected a Featured'),
+        (lambda: manifolds.precision_recall(a, a.values), 'expected a Featured'),
+        (lambda: features.featured('pca', a.values), "the features are 'pca', expected Features"),
         (lambda: distances.fid_infinity(a, a, KEY, 1), 'line through 1'),
         (lambda: manifolds.precision_recall(few, a, 3), '3 neighbours among 3'),
         (lambda: manifolds.nearest(a.values, few.values, 4), '4 neighbours among 3'),

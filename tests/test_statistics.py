@@ -26,6 +26,9 @@ def test_bootstrap_intervals_are_those_of_scipy_and_say_so():
         assert ours(x, 0.5, resamples=2000).high < found.high
     assert statistics.bca_interval([2.0, 2.0, 2.0])[:4] == (2.0, 2.0, 2.0, 3)
     assert math.isnan(statistics.bca_interval([2.0]).low) and statistics.bca_interval([2.0]).kind == 'BCa bootstrap'
+    for f in (statistics.interval, statistics.bca_interval):
+        with pytest.raises(Fault, match='the level is 95, expected a share'):
+            f([1.0, 2.0], 95)
     with pytest.raises(Fault, match='0 resamples'):
         statistics.percentile_interval([1.0, 2.0], resamples=0)
 
@@ -82,6 +85,8 @@ def test_holm_has_its_hand_values():
     assert statistics.holm([0.5, 0.6]) == [1.0, 1.0] and statistics.holm([]) == []
     with_none = statistics.holm([0.02, math.nan, 0.03])  # what was not tested does not count
     assert with_none[0] == pytest.approx(0.04) and math.isnan(with_none[1]) and with_none[2] == pytest.approx(0.04)
+    with pytest.raises(Fault, match='2 of 3 are no p-values: 1.5'):
+        statistics.holm([1.5, 0.1, -1])
 
 
 def test_a_bold_number_differs_from_every_other():

@@ -11,6 +11,7 @@ import pytest
 from experiments import tour
 from experiments.tour import __main__ as command
 from experiments.tour import page, quiz, telling
+from experiments.tour.headlines import HEADLINES
 from tests.pages import Reader
 from vae_jax import plot
 from vae_jax.errors import Fault
@@ -56,14 +57,18 @@ def test_an_item_is_short_and_says_what_it_shows(item):
 
 
 def test_every_file_of_the_tour_is_an_item():
-    others = {'__init__', '__main__', 'telling', 'page', 'quiz', 'regions'}
+    others = {'__init__', '__main__', 'telling', 'page', 'quiz', 'headlines', 'regions'}
     assert {path.stem for path in HERE.glob('*.py')} - others == set(tour.ITEMS)
     assert {path.stem for path in (HERE / 'text').glob('*.md')} - {'introduction'} == set(tour.ITEMS)
 
 
 def told(item):
     """What an item could have told: 1 for every number that its text and the quiz name."""
-    texts = [(HERE / f'text/{item}.md').read_text(), *(q.answer for q in quiz.QUESTIONS if q.item == item)]
+    texts = [
+        (HERE / f'text/{item}.md').read_text(),
+        HEADLINES[item],
+        *(q.answer for q in quiz.QUESTIONS if q.item == item),
+    ]
     names = {name for text in texts for _, name, *_ in Formatter().parse(text) if name}
     return {
         'numbers': dict.fromkeys(sorted(names), 1.0) | {'one': 1.0, 'one_se': 0.1},
@@ -98,7 +103,7 @@ def test_the_page_needs_no_network_and_shows_every_item(finished):
     assert all(a['alt'] == 'a <picture>' and a['src'].startswith('data:') for a in read.all('img'))
     assert len(read.all('img')) == len(tour.ITEMS) - 1 and text.count('Not run.') == 1
     assert "default-src 'none'" in text and 'Held: It &lt;holds&gt;.' in text and 'Did not hold: It does not.' in text
-    assert read.text.count('data: stand-in for it') == len(tour.ITEMS) - 1 and '1.000 ± 0.1000' in read.text
+    assert read.text.count('data: stand-in for it') == len(tour.ITEMS) - 1 and '1.00 ± 0.10' in read.text
     assert len(read.all('details')) == len(tour.ITEMS) - 1 + len(quiz.QUESTIONS)
 
 

@@ -12,6 +12,7 @@ from vae_jax.data.splits import Data
 from vae_jax.errors import USAGE, Fault
 from vae_jax.evaluation.likelihood import Estimate
 from vae_jax.evaluation.scores import Score
+from vae_jax.models import Model
 
 LISTED = 1000  # numbers of an array that a JSON file may hold; larger ones go to the npz beside it
 
@@ -105,8 +106,9 @@ def _style(a: Subject) -> Any:
     known = min(10_000, len(train) - asked)
     parts = train.at(np.arange(known)), train.at(np.arange(len(train) - asked, len(train)))
     values = evaluation.styles(pictures[:known], pictures[-asked:])
-    found = evaluation.read_values(a.model, a.params, *parts, a.key, values, quiet=a.quiet)
-    return {'pictures': f'the last {asked} of the training split, whatever --split says', **found}
+    each = evaluation.read_values(a.model, a.params, *parts, a.key, values, quiet=a.quiet)
+    about: dict[str, Any] = {'pictures': f'the last {asked} of the training split, whatever --split says'}
+    return {**about, **each}
 
 
 def _pictures(a: Subject) -> Any:
@@ -135,7 +137,9 @@ def _outliers(a: Subject) -> Any:
 
 
 def _ranks(a: Subject) -> Any:
-    return evaluation.simulated_ranks(*a.parts, n=min(len(a.split), 1000), **a.how)
+    # an unconditional model reads no image, so that few of them are no limit
+    n = 1000 if isinstance(a.model, Model) else min(len(a.split), 1000)
+    return evaluation.simulated_ranks(*a.parts, n=n, **a.how)
 
 
 MEASURES: dict[str, Measure] = {

@@ -60,19 +60,19 @@ def tell(asked: telling.Asked) -> telling.Told:
     for what in each[0][0]:
         values = [told[what] for told, *_ in each]
         numbers |= {what: float(np.mean(values)), f'{what}_se': float(np.std(values, ddof=1) / np.sqrt(3))}
-    _, walks, sums = each[0]
+    (_, walks, sums), far = each[0], ['-2', '', '', '0', '', '', '+2']
     figures = [
-        telling.picture(
+        telling.themed(
             'Slant and thickness as directions',
-            'Test digits in the middle, up to two standard deviations both ways: three rows slant, three thickness.',
+            'Reconstructed test digits in the middle, up to two standard deviations of the attribute both ways.',
             'Six rows of seven digits; the upper three lean ever more, the lower three get ever thicker.',
-            plot.interpolations(walks),
+            lambda theme: plot.board(walks, ['slant', '', '', 'thickness', '', ''], far, theme=theme),
         ),
-        telling.picture(
+        telling.themed(
             'Arithmetic with digits',
             'In each column: a slanted digit, minus an upright one of its class, plus another digit, and the result.',
             'Four rows of ten digits; those of the last row lean to the right, and about half are those of the third.',
-            plot.grid(sums, columns=10),
+            lambda theme: plot.board(sums, ['slanted', '- upright', '+ another', '= result'], theme=theme),
         ),
     ]
     return telling.Told(numbers, figures, notes=['data: digits'] if name == 'digits' else [], seeds=3)
@@ -112,7 +112,7 @@ def read(model, params, pictures, labels, given):
     lean = lambda xs: evaluation.slant(xs).mean()
     told['moved_sum'] = float((lean(made) - lean(plain)) / (lean(pictures[1][a]) - lean(pictures[1][b])))
     told['kept_sum'] = float(np.mean(judge.predict(flat(made)) == judge.predict(flat(plain))))
-    return told, np.stack(walks), np.concatenate([xs[:10] for xs in (pictures[1][a], pictures[1][b], plain, made)])
+    return told, np.stack(walks), np.stack([xs[:10] for xs in (pictures[1][a], pictures[1][b], plain, made)])
 
 
 if __name__ == '__main__':

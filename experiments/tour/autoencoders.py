@@ -21,6 +21,11 @@ CLAIMS = {
     'A penalised slope helps with noise.': lambda n: n['noisy_error_contractive'] < 0.95 * n['noisy_error_plain'],
     'Noise in training helps too.': lambda n: n['noisy_error_denoising'] < 0.95 * n['noisy_error_plain'],
 }
+ROWS = ('x', 'PCA', 'linear', 'x with noise', 'plain', 'sparse', 'contractive', 'denoising')
+HEADS = {'error': 'error of clean digits, rms of a pixel', 'noisy_error': 'of noisy digits'}
+HEADS |= {'moved': 'shift of codes by noise, of their spread', 'silent': 'share of codes at zero'}
+SEEN = 'Above: x, and what PCA and a linear autoencoder make of it. Below: x with noise, and what four make of that.'
+ALT = 'Eight rows of digits. The second and third are alike and blurred; below a row of noise the last is cleanest.'
 
 
 class Hyper(NamedTuple):
@@ -32,7 +37,6 @@ class Hyper(NamedTuple):
 
 
 def tell(asked: telling.Asked) -> telling.Told:
-    """A linear autoencoder of 4 units beside PCA, and four of 16 units of a ReLU, on 8x8 digits; three seeds each."""
     import jax
     import numpy as np
     from scipy.linalg import subspace_angles
@@ -59,17 +63,13 @@ def tell(asked: telling.Asked) -> telling.Told:
     numbers['units_to_axes_degrees'] = float(np.degrees(np.arccos(nearest)).mean())  # of each unit to its nearest axis
     found, rows, one = penalised(data, keys, steps[1], x, noisy), [], jax.tree.map(lambda a: a[0], params)
     pictures = [x, back(x), vj.reconstruct(model, one, x), noisy, *found.pop('noisy_x')[:, 0]]
-    for i, name in enumerate(('plain', 'sparse', 'contractive', 'denoising')):
+    for i, name in enumerate(ROWS[4:]):
         numbers |= {f'{what}_{name}': float(values[i].mean()) for what, values in found.items()}
         numbers |= {f'{what}_{name}_se': float(values[i].std(ddof=1) / np.sqrt(3)) for what, values in found.items()}
-        rows.append([name, *(f'{values[i].mean():.3f}' for values in found.values())])
-    figure = telling.picture(
-        'What autoencoders give back',
-        'x; PCA, linear autoencoder; x with noise; plain, sparse, contractive, denoising autoencoders of that.',
-        'Eight rows of digits. The second and third are alike and blurred; below a row of noise the last is cleanest.',
-        plot.grid(np.concatenate([xs[:10] for xs in pictures]).clip(0, 1), columns=10),
-    )
-    return telling.Told(numbers, [figure], [report.Table('Sixteen units', ('', *found), rows)], seeds=3)
+        rows.append([name, *(f'{found[what][i].mean():.3f}' for what in HEADS)])
+    board = lambda theme: plot.board(np.stack([xs[:10] for xs in pictures]).clip(0, 1), ROWS, theme=theme)
+    figure = telling.themed('What autoencoders give back', SEEN, ALT, board)
+    return telling.Told(numbers, [figure], [report.Table('Sixteen units', ('', *HEADS.values()), rows)], seeds=3)
 
 
 def trained(data, model, objective, keys, steps, batch, lr, hyper):

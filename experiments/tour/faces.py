@@ -75,19 +75,20 @@ def tell(asked: telling.Asked) -> telling.Told:
     for what in each[0][0]:
         values = [told[what] for told, _ in each]
         numbers |= {what: float(np.mean(values)), f'{what}_se': float(np.std(values, ddof=1) / np.sqrt(3))}
-    rows = np.concatenate([frames[0, :12] for frames in film.values()] + [test[:12]])
+    rows = np.stack([frames[0, :12] for frames in film.values()] + [test[:12]]).clip(0, 1)
+    far, names = ['-2', '', '', '0', '', '', '+2'], [*(f'{step:,} steps' for step in film), 'test images']
     figures = [
-        telling.picture(
+        telling.themed(
             'A film of training: each column is one z',
-            f'Pictures at twelve fixed z after {", ".join(map(str, film))} steps; below, test images.',
+            'Pictures at twelve fixed z, later in training from row to row; below, test images.',
             'Columns of faces: noise or the mean face at first, then the same face ever sharper; the last row is real.',
-            plot.grid(rows.clip(0, 1), columns=12),
+            lambda theme: plot.board(rows, names, theme=theme),
         ),
-        telling.picture(
+        telling.themed(
             'Attributes as directions',
-            'Test images in the middle, up to two standard deviations both ways: three rows eyes, three rows mouth.',
+            'Reconstructed test images in the middle, up to two standard deviations of the attribute both ways.',
             'Six rows of seven faces whose eyes wander, or whose mouths change, from left to right.',
-            plot.interpolations(each[0][1].clip(0, 1)),
+            lambda theme: plot.board(each[0][1].clip(0, 1), ['eyes', '', '', 'mouth', '', ''], far, theme=theme),
         ),
     ]
     return telling.Told(numbers, figures, notes=[] if name == 'frey_faces' else [f'data: {name}, not faces'], seeds=3)

@@ -82,12 +82,12 @@ def tell(asked):
         each = values.mean(1)
         numbers |= {name: float(each.mean()), f'{name}_se': float(each.std(ddof=1) / seeds**0.5)}
     numbers |= {'layers': len(sizes), 'k': k}
-    images = telling.picture(
+    tiles, names = np.stack([test[:12], dreams, better]), ['test digits', 'wake-sleep', 'reweighted']
+    images = telling.themed(
         'What it dreams',
-        'Test digits, dreams of the machine that learned by wake-sleep, dreams of the one with reweighted samples: '
-        'the probability of each pixel, given bits drawn from the top down.',
+        'Dreams of two machines: the probability of each pixel, given bits drawn from the top down.',
         'Three rows of small digits: real ones, blurred ones of wake-sleep, and clearer ones of reweighted wake-sleep.',
-        plot.interpolations(np.stack([test[:12], dreams, better])),
+        lambda theme: plot.board(tiles, names, theme=theme),
     )
     return telling.Told(numbers, [images, drawn(numbers)], seeds=seeds)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments import documents
 from experiments.tour import ITEMS, quiz, telling
+from experiments.tour.headlines import HEADLINES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -50,8 +51,7 @@ def _places(item: str, told: Mapping[str, Any]) -> list[str]:
 def _rows(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
     from vae_jax.report import shown
 
-    told = [[shown(cell).replace('|', '\\|') for cell in row] for row in [header, *rows]]
-    return documents.markdown(told[0], told[1:])
+    return documents.markdown(map(shown, header), (map(shown, row) for row in rows))
 
 
 def markdown(found: Found) -> str:
@@ -89,12 +89,12 @@ def table(found: Found | None = None) -> str:
             continue
         told = found[item]
         numbers, said = told['numbers'], telling.header(telling.module_of(item))
-        names = [name for name in numbers if not name.endswith('_se')][:4]
-        shown = '; '.join(f'{name} {telling.number(numbers[name], numbers.get(f"{name}_se"))}' for name in names)
+        each = {name: telling.number(value, numbers.get(f'{name}_se')) for name, value in numbers.items()}
+        shown = HEADLINES[item].format(**each)
         cells = [f'`{item}`', said['claim'], shown, str(told['seeds']), f'{told["seconds"]:.0f}']
         lines.append(cells)
     made = sorted({f'{told["machine"]}, {told["date"]}' for told in found.values()})
-    head = f'What they show: [docs/tour.md](../docs/tour.md). Numbers: the first four of each item. {"; ".join(made)}.'
+    head = f'What they show: [docs/tour.md](../docs/tour.md). ± is the standard error over seeds. {"; ".join(made)}.'
     return f'{head}\n\n{documents.markdown(columns, lines)}'
 
 

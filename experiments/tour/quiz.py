@@ -25,8 +25,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         'Does EM need a learning rate, and does it end higher than gradient steps?',
         'prices',
-        'It needs none, and it never falls. On house prices it ends at {em:.2f} nats a house, gradient steps '
-        'of the same mixture at {gradient:.2f}.',
+        'It needs none, and it never falls. On house prices it ends at {em:.2f} nats a house; gradient steps of the '
+        'same mixture are at {gradient_as_many:.2f} after as many passes, and at {gradient:.2f} after ten times that.',
         lambda n: n['em'] > n['gradient'] and n['em_largest_fall'] < 1e-6,
     ),
     Question(
@@ -127,6 +127,58 @@ QUESTIONS: tuple[Question, ...] = (
         'A VAE with {vae:.1f} nats an image, then MADE with {made:.1f}; independent pixels need '
         '{independent:.1f}, and a GAN, which never looks at it, {gan:.0f}.',
         lambda n: n['vae'] < n['made'] < n['independent'] < n['gan'],
+    ),
+    Question(
+        'How can one latent plane of a normal become any distribution?',
+        'functions',
+        'Through a function. z/10 + z/|z| makes a ring of it, exactly (p = {ring_p:.2f} in a test); a decoder bends a '
+        'plane into digits and explains {sheet:.0%} of their variance, where the best flat plane explains {plane:.0%}.',
+        lambda n: n['sheet'] > n['plane'] + 0.05 and n['ring_p'] > 0.001,
+    ),
+    Question(
+        'Can layers of bits learn without one gradient through a sample?',
+        'helmholtz',
+        'Yes. A Helmholtz machine of {layers} layers needs {wake_sleep:.1f} nats a digit after wake-sleep, '
+        '{reweighted:.1f} with reweighted samples; independent pixels need {independent:.1f}.',
+        lambda n: n['reweighted'] < n['wake_sleep'] < n['independent'],
+    ),
+    Question(
+        'Why can one draw from a VAE and not from an autoencoder?',
+        'smoothness',
+        'The KL keeps its codes where one draws: pictures from N(0, I) cover {drawn_vae:.0%} of the test digits, those '
+        'of an autoencoder {drawn_autoencoder:.0%}. But from a normal that is fitted to its codes it covers '
+        '{fitted_autoencoder:.0%}: half of the trouble is not knowing where to draw.',
+        lambda n: n['drawn_vae'] > n['drawn_autoencoder'] + 0.1 < n['fitted_autoencoder'],
+    ),
+    Question(
+        'Does a direction among the codes change one thing alone?',
+        'faces',
+        'Mostly. One standard deviation along the direction of the eyes moves them by {moved_eyes:.2f} of it, the '
+        'mouth by {leaked_eyes:.2f}.',
+        lambda n: n['leaked_eyes'] < n['moved_eyes'] / 2,
+    ),
+    Question(
+        'Can one add and subtract codes, as the texts say?',
+        'attributes',
+        'Half. The slant is carried over, {moved_sum:.2f} of it; but only {kept_sum:.0%} of the digits are still read '
+        'as what they were.',
+        lambda n: n['moved_sum'] > 0.5 > n['kept_sum'],
+    ),
+    Question(
+        'GAN or VAE?',
+        'adversaries',
+        'For draws with edges the GAN: they have {edges_gan:.2f} of those of real digits, draws of the VAE '
+        '{edges_vae:.2f}. For the likelihood the VAE: {nll_vae:.0f} nats a digit against {nll_gan:.0f}. That the GAN '
+        'covers less is not seen: {coverage_gan:.2f} against {coverage_vae:.2f}.',
+        lambda n: n['nll_vae'] < n['nll_gan'] and n['edges_vae'] < n['edges_gan'],
+    ),
+    Question(
+        'If half of a shape is hidden, is one mask the answer?',
+        'segmentation',
+        'As the one to bet on: it overlaps with the truth by {iou:.2f}, one draw of a conditional VAE by '
+        '{iou_cvae:.2f}. As knowledge no: the truth is {gain:.1f} nats likelier under the draws, the best of which '
+        'overlaps by {iou_best:.2f}.',
+        lambda n: n['gain'] > 1 and n['iou_best'] > n['iou'],
     ),
 )
 

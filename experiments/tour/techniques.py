@@ -26,7 +26,6 @@ CLAIMS = {
 
 
 def tell(asked: telling.Asked) -> telling.Told:
-    """-log P of the test images under eight models of scikit-learn's digits; three seeds of those that are trained."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -99,8 +98,9 @@ def tell(asked: telling.Asked) -> telling.Told:
         'Eight dots: the VAE is lowest, then MADE, the flow, independent pixels, the normals and, far off, the GAN.',
         lambda theme: drawing(theme, numbers),
     )
-    tiles, alt = np.clip(np.concatenate(drawn), 0, 1), 'Eight rows of ten small pictures, of noise, smears and digits.'
-    draws = telling.picture('Ten draws of each', f'From above: {", ".join(LABELS)}.', alt, plot.grid(tiles, columns=10))
+    alt = 'Eight rows of ten small pictures, of noise, smears and digits.'
+    board = lambda theme: plot.board(np.clip(np.stack(drawn), 0, 1), LABELS, theme=theme)
+    draws = telling.themed('Ten draws of each', 'None was chosen.', alt, board)
     return telling.Told(numbers, [dots, draws], [table], seeds=len(seeds))
 
 

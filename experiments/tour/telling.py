@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -138,9 +139,13 @@ def keep(item: str, asked: Asked, folder: Path) -> dict[str, Any]:
 
 
 def question(item: str, asked: Asked) -> dict[str, Any]:
-    """What tells one run of an item from another: how it was asked, and its code."""
-    code = hashlib.sha256((HERE / f'{item}.py').read_bytes()).hexdigest()
-    return {'smoke': asked.smoke, 'seed': asked.seed, 'code': code}
+    """What tells one run of an item from another: how it was asked, its code, and that of its parts."""
+    code = (HERE / f'{item}.py').read_bytes()
+    named = re.findall(r'^ *from experiments(?:\.tour\.parts)?(?:\.\w+)? import .+$', code.decode(), re.MULTILINE)
+    others = sorted({word for line in named for word in re.findall(r'\w+', line)})
+    files = [place / f'{name}.py' for name in others for place in (HERE.parent, HERE / 'parts')]
+    digest = hashlib.sha256(b''.join([code, *(path.read_bytes() for path in files if path.exists())])).hexdigest()
+    return {'smoke': asked.smoke, 'seed': asked.seed, 'code': digest}
 
 
 def kept(item: str, asked: Asked, folder: Path) -> dict[str, Any] | None:
@@ -153,9 +158,9 @@ def kept(item: str, asked: Asked, folder: Path) -> dict[str, Any] | None:
 
 def number(value: float, se: float | None) -> str:
     """A number for people, with its standard error where there is one."""
-    from vae_jax.report import shown
+    from vae_jax.report.page import with_error
 
-    return shown(value) if se is None else f'{shown(value)} ± {shown(se)}'
+    return ' '.join(filter(None, with_error(value, se)))
 
 
 def lines(found: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from vae_jax import placement
 from vae_jax.distributions import Normal
 from vae_jax.distributions.chain import as_chain
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import counted, split_and_key
 from vae_jax.evaluation.likelihood import Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, block, blocks, dims_of, example, finite, over
+from vae_jax.evaluation.streaming import ROWS, Rows, at_a_time, block, blocks, dims_of, example, finite, over
 from vae_jax.evaluation.weights import check_densities
 from vae_jax.models import Conditional, Model
 from vae_jax.models.flows import Contextual
@@ -101,7 +102,8 @@ def aggregate_posterior(
     q that is a point or has no density of a given z (a flow without inverse), a prior that depends on c, and (code 4)
     on values that are not finite.
     """
-    if draws < 2:
+    split_and_key(split, key)
+    if (draws := counted('draws', draws, 0)) < 2:
         raise Fault(f'{draws} draws have no standard error', 'pass draws=1024')
     if key.ndim:
         each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(key.size)]
@@ -117,10 +119,14 @@ def aggregate_posterior(
         few = slice(start, start + GROUP)
         shared = (split, chosen[few], others[few], keys[few])
         zs, log_q, log_p, other = block(_drawn(model), placement.alone, (params, key), shared)
-        log_q, log_p = (finite(np.asarray(a), 'a log-density of z').astype(np.float64) for a in (log_q, log_p))
+        log_q, log_p = (
+            finite(np.asarray(a), 'a log-density of z', chosen[few]).astype(np.float64) for a in (log_q, log_p)
+        )
         if not np.allclose(log_p, other, atol=1e-4, rtol=1e-4):
             raise Fault('p(z|c) depends on c, so that there is no one p(z)', 'evaluate the rate of each condition')
         under_all = over(_density_rows(model), (params, zs), key, split, size, quiet, f'log q(z), {draws} draws', kept)
+        # a row may give no draw of any other a density, and log q(z|x) = -inf is no fault; nan is
+        finite(np.maximum(under_all.max(1), 0.0), 'log q(z|x)')
         mixture = logsumexp(under_all.astype(np.float64), 0) - math.log(n)
         parts.append((log_q - mixture, mixture - log_p, log_q - log_p))
     information, marginal, rate = (Estimate(np.concatenate(each), dims) for each in zip(*parts))
@@ -198,7 +204,8 @@ def rates_by_dimension(
     those above it at one draw. A Rates; of the members of a population a list of m. Raises Fault where posterior or
     prior is of another family, on an empty split, and (code 4) on values that are not finite.
     """
-    size = max(1, min(len(split), ROWS))
+    split_and_key(split, key)
+    size = at_a_time(split)
     found = over(_dimension_rows(model), params, key, split, size, quiet, 'rate by dimension', kept)
     told = [_rates(values) for values in (found if key.ndim else [found])]
     return told if key.ndim else told[0]

@@ -14,8 +14,9 @@ from vae_jax import bounds
 from vae_jax.distributions import Normal, RelaxedBernoulli
 from vae_jax.errors import Fault
 from vae_jax.evaluation.chains import Schedule, Start, bridge_of, from_prior, run, sigmoid, step_sizes
+from vae_jax.evaluation.checks import called, counted, split_and_key
 from vae_jax.evaluation.likelihood import Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, log_cell, over
+from vae_jax.evaluation.streaming import Rows, chained_at_a_time, dims_of, example, finite, log_cell, over
 from vae_jax.evaluation.weights import check_densities
 from vae_jax.models import Conditional, Model
 
@@ -106,7 +107,7 @@ def anneal(
     """
     how = Settings(chains, steps, schedule, leapfrog, start, pilot)
     check(how, model, params, split, key)
-    size = max(1, min(len(split), ROWS // chains))
+    size = chained_at_a_time(split, chains)
     found = over(_rows(model, how), params, key, split, size, quiet, how.what(kept), kept)
     dims = dims_of(split, model)
 
@@ -127,6 +128,7 @@ def is_real(distribution: Any) -> bool:
 
 def check_real(model: Any, params: Any, split: Any, key: Array) -> None:
     """Raises Fault where p(z) or q(z|x) is no density over R^d: of codes, on a sphere, a point."""
+    split_and_key(split, key)
     if not len(split):
         raise Fault('the split is empty', 'evaluate a split that has examples')
     p, q, _ = check_densities(model, params, split, key)
@@ -139,8 +141,9 @@ def check_real(model: Any, params: Any, split: Any, key: Array) -> None:
 def check(how: Settings, model: Any, params: Any, split: Any, key: Array) -> None:
     """Raises Fault on settings that mean nothing, and as `check_real` does."""
     for name in ('chains', 'steps', 'leapfrog', 'pilot'):
-        if getattr(how, name) < 1:
-            raise Fault(f'{name} is {getattr(how, name)}, expected 1 or more', f'pass {name}=1 or more')
+        counted(name, getattr(how, name))
+    called('schedule', how.schedule, 'evaluation.sigmoid')
+    called('start', how.start, 'evaluation.from_prior')
     betas = how.betas
     rises = betas.shape == (how.steps + 1,) and np.all(np.diff(betas) > 0)
     if not rises or betas[0] != 0 or abs(betas[-1] - 1) > 1e-12:

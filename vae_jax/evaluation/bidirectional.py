@@ -12,8 +12,9 @@ from jax.scipy.special import logsumexp
 
 from vae_jax.evaluation.annealing import Annealed, Settings, anneal, check
 from vae_jax.evaluation.chains import Schedule, Start, bridge_of, from_prior, run, sigmoid, step_sizes
+from vae_jax.evaluation.checks import split_and_key
 from vae_jax.evaluation.likelihood import Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, log_cell, over
+from vae_jax.evaluation.streaming import Rows, chained_at_a_time, dims_of, example, finite, log_cell, over
 from vae_jax.models import Conditional, Model
 
 
@@ -99,7 +100,7 @@ def sandwich(
     """
     how = Settings(chains, steps, schedule, leapfrog, start, pilot)
     check(how, model, params, split, key)
-    size = max(1, min(len(split), ROWS // chains))
+    size = chained_at_a_time(split, chains)
     what = f'sandwich of {how.what(kept)}'
     found = over(_rows(model, how), params, key, split, size, quiet, what, kept)
     dims, cell = dims_of(split, model), log_cell(split)
@@ -117,6 +118,7 @@ def bracketed(model: Model | Conditional, params: Any, split: Any, key: Array, *
 
     Options and Faults are those of both.
     """
+    split_and_key(split, key)
     a, b = random.split(key) if not key.ndim else vmap(random.split, out_axes=1)(key)
     real, simulated = anneal(model, params, split, a, **options), sandwich(model, params, split, b, **options)
     return list(map(Bracketed, real, simulated)) if key.ndim else Bracketed(real, simulated)

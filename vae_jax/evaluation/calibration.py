@@ -12,6 +12,8 @@ from jax import Array, random, vmap
 
 from vae_jax import statistics
 from vae_jax.errors import NUMBERS, Fault
+from vae_jax.evaluation.checks import counted, split_and_key
+from vae_jax.evaluation.scores import share_se
 from vae_jax.evaluation.streaming import ROWS, Rows, blocks, example, over
 from vae_jax.evaluation.weights import check_densities
 from vae_jax.models import Conditional, Model
@@ -79,7 +81,7 @@ class Ranks(NamedTuple):
         inside = (self.ranks >= cut) & (self.ranks <= self.draws - cut)
         expected = (self.draws + 1 - 2 * cut) / (self.draws + 1)
         found = inside.mean(0)
-        return Coverage(found, np.sqrt(found * (1 - found) / len(inside)), expected)
+        return Coverage(found, share_se(found, len(inside)), expected)
 
     def __str__(self) -> str:
         n, d = self.ranks.shape
@@ -132,20 +134,31 @@ def simulated_ranks(
     `n` simulations; equal values are ordered at random. It is about data of the model: of the split only conditions are
     read, those of a Conditional. A Ranks; of the members of a population a list of m. (Cook et al. 2006 for continuous
     quantiles.) Raises Fault on bins that do not divide draws + 1, fewer than 5 simulations a bin, an empty split, a
-    model without densities, and (code 4) on draws that are not finite.
+    model without densities or whose q has draws of another form than p(z), and (code 4) on draws that are not finite.
     """
+    split_and_key(split, key)
+    n, draws, bins = counted('n', n, 0), counted('draws', draws, 0), counted('bins', bins, 0)
     if draws < 1 or bins < 2 or (draws + 1) % bins:
         raise Fault(f'{draws + 1} ranks do not fill {bins} bins evenly', 'pass draws=99, bins=20')
     if n < FEWEST * bins:
         found = f'{n} simulations in {bins} bins, expected {FEWEST} or more in each'
         raise Fault(found, f'ask for {FEWEST * bins} or more (n, --images), or fewer bins')
     next(blocks(split, 1, True, 'conditions'))  # refuses a split without rows here
-    check_densities(model, params, split, key)
+    _check_same(*check_densities(model, params, split, key)[:2])
     rows = split.at(np.arange(n) % len(split))
     size = max(1, min(n, ROWS // draws))
     found = over(_rank_rows(model, draws), params, key, rows, size, quiet, f'ranks, {draws} draws', kept)
     told = [_ranks(ranks, whole, draws, bins) for ranks, whole in (found if key.ndim else [found])]
     return told if key.ndim else told[0]
+
+
+def _check_same(p: Any, q: Any) -> None:
+    """Raises Fault where draws of q have not as many numbers as those of p: quantized codes bring their features."""
+    forms = [jax.eval_shape(lambda d: d.sample(random.key(0)), d) for d in (q, p)]
+    ours, theirs = (sum(leaf.size for leaf in jax.tree.leaves(form)) for form in forms)
+    if ours != theirs:
+        found = f'q(z|x) is over {ours} numbers and p(z) over {theirs}, so that z of one has no rank among the other'
+        raise Fault(found, 'calibrate a model whose q and p are over the same z; quantized codes are not')
 
 
 def _ranks(ranks: np.ndarray, whole: np.ndarray, draws: int, bins: int) -> Ranks:

@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.scores import Score, generator, matrix
+from vae_jax.evaluation.checks import counted
+from vae_jax.evaluation.scores import Score, classes, generator, matrix, share_error
 
 Assign = Callable[[np.ndarray, int, int], np.ndarray]  # codes [n, d], clusters, seed -> int [n]
 RESAMPLED = 100
@@ -26,13 +27,6 @@ class Agreement(NamedTuple):
     def __str__(self) -> str:
         told = f'ARI {self.ari:.4f} +- {self.ari_se:.4f}, NMI {self.nmi:.4f} +- {self.nmi_se:.4f}'
         return f'{told} ({self.clusters} clusters)'
-
-
-def _labels(codes: np.ndarray, labels: Any) -> np.ndarray:
-    labels = np.asarray(labels)
-    if labels.shape != codes.shape[:1]:
-        raise Fault(f'labels {list(labels.shape)} of codes {list(codes.shape)}', 'give one label a code')
-    return labels
 
 
 def k_means(codes: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -63,6 +57,7 @@ def agreement(clusters: Any, labels: Any, key: Array) -> Agreement:
     if clusters.shape != labels.shape or clusters.ndim != 1 or len(labels) < 2:
         found = f'clusters {list(clusters.shape)} beside labels {list(labels.shape)}'
         raise Fault(found, 'give one of each for two or more examples')
+    labels = classes(labels, len(labels))
     both = lambda rows: (
         adjusted_rand_score(labels[rows], clusters[rows]),
         normalized_mutual_info_score(labels[rows], clusters[rows]),
@@ -79,8 +74,8 @@ def clustered(codes: Any, labels: Any, key: Array, assign: Assign = k_means, clu
     Raises Fault where labels do not go with codes, and on clusters < 2 or more than codes.
     """
     codes = matrix(codes, 'codes', 2)
-    labels = _labels(codes, labels)
-    clusters = len(np.unique(labels)) if clusters is None else clusters
+    labels = classes(labels, len(codes))
+    clusters = len(np.unique(labels)) if clusters is None else counted('clusters', clusters, 0)
     if not 2 <= clusters <= len(codes):
         raise Fault(f'{clusters} clusters of {len(codes)} codes', f'pass clusters between 2 and {len(codes)}')
     return agreement(assign(codes, clusters, int(generator(key).integers(2**31))), labels, key)
@@ -94,8 +89,8 @@ def purity(codes: Any, labels: Any, k: int = 10) -> Score:
     from sklearn.neighbors import NearestNeighbors
 
     codes = matrix(codes, 'codes', 2)
-    labels = _labels(codes, labels)
-    if not 1 <= k < len(codes):
+    labels = classes(labels, len(codes))
+    if not 1 <= (k := counted('k', k, 0)) < len(codes):
         raise Fault(f'{k} neighbours among {len(codes)} codes', f'pass k between 1 and {len(codes) - 1}')
     found = NearestNeighbors(n_neighbors=k).fit(codes).kneighbors(return_distance=False)
-    return Score(np.mean(labels[found] == labels[:, None], 1))
+    return Score(np.mean(labels[found] == labels[:, None], 1), share_error)

@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array, random, vmap
 
 from vae_jax.distributions import Normal
-from vae_jax.errors import Fault
-from vae_jax.evaluation.streaming import ROWS, Rows, example, over
+from vae_jax.errors import NUMBERS, Fault
+from vae_jax.evaluation.checks import split_and_key
+from vae_jax.evaluation.streaming import Rows, at_a_time, example, finite, over
 from vae_jax.models import Conditional, Model
 
 
@@ -41,28 +42,43 @@ def encode(
     """Codes of a split: mean [n, d] of q(z|x), `index` [n], and the rows' other columns (labels).
 
     Where q has one (Gaussians, Laplace), its log_std [n, d] too. z of more than one axis or array is raveled to [d].
+    Raises Fault on an empty split, x that the model cannot take, and (code 4) where a code is not finite.
     """
     key = random.key(0) if key is None else key
-    size = min(len(split), ROWS) or 1
-    codes = over(_code_rows(model), params, key, split, size, quiet, 'encoding')
+    split_and_key(split, key)
+    codes = over(_code_rows(model), params, key, split, at_a_time(split), quiet, 'encoding')
+    for name, values in codes.items():
+        finite(values.sum(1), f'the {name} of q(z|x)')
     columns = {name: np.asarray(column) for name, column in split.rows.items() if name != 'x'}
     return {**codes, 'index': np.arange(len(split)), **columns}
 
 
 def rate_per_dim(codes: dict[str, np.ndarray]) -> np.ndarray:
-    """KL(q(z_i|x) || N(0, 1)) [latent] of Gaussian codes, mean over examples; nats. Near 0 the dimension is unused."""
-    mean, log_std = codes['mean'].astype(np.float64), codes['log_std'].astype(np.float64)
+    """KL(q(z_i|x) || N(0, 1)) [latent] of Gaussian codes, mean over examples; nats. Near 0 the dimension is unused.
+
+    Raises Fault (code 4) where a code is not finite.
+    """
+    _check_finite(codes)
+    mean, log_std = (np.asarray(codes[name], np.float64) for name in ('mean', 'log_std'))
     return np.mean(0.5 * (np.expm1(2 * log_std) + mean**2) - log_std, 0)
 
 
 def active_units(codes: dict[str, np.ndarray], threshold: float = 0.01) -> int:
     """How many dimensions have a variance of E[z|x] over examples above `threshold` (Burda et al. 2015, section 5.1).
 
-    Raises Fault on fewer than two examples.
+    Raises Fault on fewer than two examples, and (code 4) where a code is not finite.
     """
+    _check_finite(codes)
     if len(codes['mean']) < 2:
         raise Fault('a variance over examples needs two of them', 'encode a larger split')
-    return int(np.sum(np.var(codes['mean'].astype(np.float64), axis=0, ddof=1) > threshold))
+    return int(np.sum(np.var(np.asarray(codes['mean'], np.float64), axis=0, ddof=1) > threshold))
+
+
+def _check_finite(codes: dict[str, np.ndarray]) -> None:
+    for name in ('mean', 'log_std'):
+        if name in codes and not np.isfinite(codes[name]).all():
+            found = f'the {name} of {np.sum(~np.isfinite(codes[name]).all(1))} codes is not finite'
+            raise Fault(found, 'leave these examples out, or look for what diverged', NUMBERS)
 
 
 def has_manifold(model: Model, params: Any) -> bool:

@@ -12,9 +12,10 @@ from vae_jax.distributions import Normal
 from vae_jax.distributions.chain import exact_kl
 from vae_jax.errors import NUMBERS, Fault
 from vae_jax.evaluation.aggregate import Aggregate, Rates, aggregate_posterior, rates_by_dimension
+from vae_jax.evaluation.checks import split_and_key
 from vae_jax.evaluation.codes import active_units, encode
 from vae_jax.evaluation.likelihood import Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, over
+from vae_jax.evaluation.streaming import Rows, at_a_time, dims_of, example, finite, over
 from vae_jax.evaluation.weights import check_densities
 from vae_jax.models import Conditional, Model
 from vae_jax.models.layers import layer_rates
@@ -85,6 +86,7 @@ def collapse_report(
     params [m, ...] and keys [m], a list of m. Raises Fault on fewer than two examples, on a model whose z has no
     density (a plain autoencoder), and (code 4) on values that are not finite.
     """
+    split_and_key(split, key)
     if key.ndim:
         each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(key.size)]
         asked: dict[str, Any] = {'draws': draws, 'quiet': quiet, 'kept': kept}
@@ -92,7 +94,7 @@ def collapse_report(
     if len(split) < 2:
         raise Fault(f'the split has {len(split)} examples, whether z differs takes two', 'evaluate a larger split')
     p, q, _ = check_densities(model, params, split, key)
-    size = max(1, min(len(split), ROWS))
+    size = at_a_time(split)
     rates = over(_layer_rows(model), params, key, split, size, quiet, 'rate by layer', kept)
     finite(rates.sum(1), 'the rate')
     rates, x_dims = rates.astype(np.float64), dims_of(split, model)

@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.features import Featured, check_comparable
+from vae_jax.evaluation.checks import counted
+from vae_jax.evaluation.features import Featured, check_alike, check_comparable
 from vae_jax.evaluation.scores import generator, matrix
 from vae_jax.evaluation.two_samples import mmd
 
@@ -26,9 +27,16 @@ class Distance(NamedTuple):
     n: int
     n_reference: int
 
+    @property
+    def note(self) -> str:
+        """What is to be said of a FID of fewer than two rows a dimension, whose covariances are noise; else empty."""
+        if not self.measure.startswith('FID') or min(self.n, self.n_reference) >= 2 * self.dims:
+            return ''
+        return f'; note: {min(self.n, self.n_reference)} rows are few for {self.dims} dims, FID is mostly its bias'
+
     def __str__(self) -> str:
         of = f'{self.n} samples, {self.n_reference} examples, {self.features}, {self.dims} dims'
-        return f'{self.measure} {self.value:.4g} +- {self.se:.2g} ({of})'
+        return f'{self.measure} {self.value:.4g} +- {self.se:.2g} ({of}){self.note}'
 
 
 class _Moments(NamedTuple):
@@ -68,7 +76,7 @@ def _between(a: _Moments, b: _Moments) -> float:
 
 def _centred(samples: Featured, reference: Featured, at_least: int) -> tuple[np.ndarray, np.ndarray]:
     """Both sets less one mean, so that second moments keep their digits."""
-    check_comparable(samples.name, reference.name)
+    check_alike(samples, reference)
     a, b = matrix(samples.values, 'samples', at_least), matrix(reference.values, 'reference examples', at_least)
     return a - b.mean(0), b - b.mean(0)
 
@@ -106,7 +114,7 @@ def fid_infinity(samples: Featured, reference: Featured, key: Array, points: int
     in `fid`. Raises Fault as `fid` does, and on points < 2.
     """
     a, b = _centred(samples, reference, 2 * GROUPS)
-    if points < 2:
+    if (points := counted('points', points, 0)) < 2:
         raise Fault(f'a line through {points} points', 'pass points=15')
     rng = generator(key)
     parts = [
@@ -134,7 +142,7 @@ def kid(samples: Featured, reference: Featured) -> Distance:
 
     Raises Fault on features of different names and on fewer than 4 rows of either.
     """
-    check_comparable(samples.name, reference.name)
+    check_alike(samples, reference)
     found = mmd(samples.values, reference.values, cubic_kernel)
     return Distance('KID', *found, samples.name, samples.values.shape[1], len(samples), len(reference))
 

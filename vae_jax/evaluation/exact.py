@@ -14,6 +14,7 @@ from jax.scipy.special import logsumexp
 from vae_jax.distributions import Normal
 from vae_jax.errors import Fault
 from vae_jax.evaluation.annealing import check_real
+from vae_jax.evaluation.checks import counted, in_type
 from vae_jax.evaluation.likelihood import Estimate
 from vae_jax.evaluation.streaming import Rows, dims_of, example, finite, log_cell, over
 from vae_jax.evaluation.weights import as_type, precision, shapes_of
@@ -131,9 +132,9 @@ def quadrature(
     size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(lambda p: p.sample(random.key(0)), p)))
     if size > LARGEST:
         raise Fault(f'z has {size} numbers, and quadrature takes {LARGEST} at the most', 'use nll, or anneal')
-    if (points := POINTS[size] if points is None else points) < 5:
+    if (points := POINTS[size] if points is None else counted('points', points, 0)) < 5:
         raise Fault(f'points is {points}, expected 5 or more of each axis', f'leave it at {POINTS[size]}')
-    what, block = f'log p(x) by quadrature, {points} points, {jnp.dtype(dtype).name}', min(IMAGES, len(split))
+    what, block = f'log p(x) by quadrature, {points} points{in_type(dtype)}', min(IMAGES, len(split))
     with precision(dtype):
         rows, params = _quadrature_rows(model, points, dtype), as_type(params, dtype)
         found = over(rows, params, key, split, block, quiet, what, kept)
@@ -232,7 +233,7 @@ def linear_gaussian(
     for found, what in ((p, 'p(z)'), (p_x, 'p(x|z)')):
         if not isinstance(found, Normal):
             raise Fault(f'{what} is {type(found).__name__}, and only a Normal has exact answers here', 'use nll')
-    what, block = f'exact log p(x), {jnp.dtype(dtype).name}', min(ROWS_OF_Z, len(split))
+    what, block = f'exact log p(x){in_type(dtype)}', min(ROWS_OF_Z, len(split))
     with precision(dtype):
         told = over(_exact_rows(model, dtype), as_type(params, dtype), key, split, block, quiet, what, kept)
     dims, cell = dims_of(split, model), log_cell(split)

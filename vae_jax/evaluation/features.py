@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, vmap
 
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import shown
 from vae_jax.evaluation.codes import _flat
 from vae_jax.evaluation.scores import matrix
 from vae_jax.evaluation.streaming import ROWS
@@ -41,6 +42,15 @@ def check_comparable(*names: str) -> None:
             f'features {" and ".join(sorted(set(names)))}: numbers under different features are never put side by side'
         )
         raise Fault(found, 'take all of them under the same features')
+
+
+def check_alike(*found: Any) -> None:
+    """Raises Fault where one is no Featured (a plain array, say), and where their features have different names."""
+    for one in found:
+        if not isinstance(one, Featured):
+            fix = "pass evaluation.featured(features, xs), or Featured('a name', values) of features that are ready"
+            raise Fault(f'the features are {shown(one)}, expected a Featured', fix)
+    check_comparable(*(one.name for one in found))
 
 
 def named_features(name: str, f: Callable[[Any], Array]) -> Features:
@@ -104,8 +114,11 @@ def _block(of: Callable[[Any, Any], Array], params: Any, xs: Any) -> Array:
 def featured(features: Features, xs: Any) -> Featured:
     """Features [n, d] of xs [n, *shape], any pytree of these, a block at a time.
 
-    Raises Fault where there are none, and where a feature is not finite.
+    Raises Fault on what is no Features, where there are no examples, and where a feature is not finite.
     """
+    if not isinstance(features, Features):
+        found = f'the features are {shown(features)}, expected Features'
+        raise Fault(found, 'pass evaluation.pca_features(train_x, 50), or named_features of a function')
     n = len(jax.tree.leaves(xs)[0])
     if n == 0:
         raise Fault('no examples to take features of', 'give one or more')

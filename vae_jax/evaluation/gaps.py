@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, random
 
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import split_and_key
 from vae_jax.evaluation.likelihood import Estimate
 from vae_jax.evaluation.refined import Refined, Variational, diagonal, refine
 from vae_jax.evaluation.streaming import dims_of, finite, log_cell
@@ -104,6 +105,7 @@ def inference_gaps(
     """
     asked: dict[str, Any] = {'family': family, 'steps': steps, 'lr': lr, 'samples': samples, 'k': k}
     asked |= {'quiet': quiet, 'kept': kept}
+    split_and_key(split, key)
     if key.ndim:
         each = [jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in range(key.size)]
         return [inference_gaps(model, one, split, k, log_p=log_p, **asked) for one, k in zip(each, key)]

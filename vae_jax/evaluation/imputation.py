@@ -10,7 +10,8 @@ from jax import Array, random, vmap
 
 from vae_jax.bounds.elbo import check_samples
 from vae_jax.distributions import Observed
-from vae_jax.evaluation.streaming import ROWS, Rows, finite, over, viewed
+from vae_jax.evaluation.checks import counted, split_and_key
+from vae_jax.evaluation.streaming import Rows, at_a_time, finite, over, viewed
 from vae_jax.models import Model
 
 
@@ -71,8 +72,8 @@ def impute(model: Model, params: Any, split: Any, key: Array, k: int = 1000, qui
 
     Raises Fault on k < 1, an empty split, and (code 4) where a value is not finite.
     """
-    check_samples(k)
-    size = max(1, min(len(split), ROWS // k))
+    split_and_key(split, key)
+    size = at_a_time(split, k := counted('k', k))
     found = over(_imputed_rows(model, k), params, key, split, size, quiet, 'imputing')
     for values in found if key.ndim else [found]:
         finite(values.reshape(len(values), -1).sum(1), 'an imputed value')

@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array, random, vmap
 
 from vae_jax import bounds
-from vae_jax.errors import Fault
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, log_cell, over
+from vae_jax.evaluation.checks import counted, in_type, split_and_key
+from vae_jax.evaluation.streaming import Rows, at_a_time, dims_of, example, finite, log_cell, over
 from vae_jax.evaluation.weights import as_type, check_densities, precision, weights_streamed
 from vae_jax.models import Conditional, Model
 
@@ -115,11 +115,10 @@ def elbo_estimate(
     """Mean ELBO over a split with its rate and distortion, `samples` of z an example; nats. Of a Conditional, given c.
 
     An ELBO; of the members of a population, params [m, ...] and keys [m], a list of m. `kept` as in `nll`. Raises Fault
-    on samples < 1, an empty split and (code 4) where a value is not finite.
+    on samples < 1, an empty split, x that the model cannot take and (code 4) where a value is not finite.
     """
-    if samples < 1:
-        raise Fault(f'samples is {samples}, expected 1 or more', 'pass samples=1')
-    size = max(1, min(len(split), ROWS // samples))
+    split_and_key(split, key)
+    size = at_a_time(split, samples := counted('samples', samples))
     what = f'ELBO, {samples} samples' if samples > 1 else 'ELBO'
     told = what if kept is None else f'{what}, {getattr(kl, "__name__", kl)}'
     found = over(_elbo_rows(model, samples, kl), params, key, split, size, quiet, told, kept)
@@ -173,16 +172,16 @@ def nll(
     dequantized data it is the density's, and bits/dim those of the pixels. What is done lies in the folder `kept`, and
     a second call goes on behind it. dtype='float64' computes with params and x in that, where the networks let it
     (their own dtype= wins), with other draws; float32 and its running sums are within 1e-5 nats of it for log w near
-    100. With quiet=False too few effective samples are told on stderr. Raises Fault on k < 1, an empty split, a
-    model without a density, and (code 4) on values that are not finite.
+    100. With quiet=False too few effective samples are told on stderr. Raises Fault on k < 1, an empty split, x that
+    the model cannot take, a model without a density, and (code 4) on values that are not finite.
     """
-    if k < 1:
-        raise Fault(f'k is {k}, expected 1 or more samples', 'pass k=5000')
+    split_and_key(split, key)
+    k = counted('k', k)
     if len(split):
         check_densities(model, params, split, key)
     rows_of_z = min(k, 200)
-    size = max(1, min(len(split), ROWS // rows_of_z))
-    what = f'log p(x), k={k}' + ('' if dtype is None else f', {jnp.dtype(dtype).name}')
+    size = at_a_time(split, rows_of_z)
+    what = f'log p(x), k={k}{in_type(dtype)}'
     with precision(dtype):
         rows = _nll_rows(model, k, rows_of_z, dtype)
         found = over(rows, as_type(params, dtype), key, split, size, quiet, what, kept)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.features import Featured, check_comparable
+from vae_jax.evaluation.checks import counted
+from vae_jax.evaluation.features import Featured, check_alike
 from vae_jax.evaluation.outliers import AUROC, auroc
-from vae_jax.evaluation.scores import Score, pair
+from vae_jax.evaluation.scores import Score, pair, share_error
 
 
 class Manifolds(NamedTuple):
@@ -42,15 +43,15 @@ class Copies(NamedTuple):
 
     def __str__(self) -> str:
         medians = f'{np.median(self.of_samples):.4g} and {np.median(self.of_test):.4g}'
-        told = f'closer to training data than test data: {self.closer.value:.4f} +- {self.closer.se:.4f}'
+        told = f'closer to training data than test data: {self.closer.value:.4f} {self.closer.error}'
         return f'{told}, p = {self.p_value:.3g}; median distances {medians}'
 
 
 def _named(samples: Featured, reference: Featured, k: int) -> tuple[np.ndarray, np.ndarray]:
-    check_comparable(samples.name, reference.name)
+    check_alike(samples, reference)
     a, b = pair(samples.values, reference.values, ('samples', 'examples'), 2)
     least = min(len(a), len(b))
-    if not 1 <= k < least:
+    if not 1 <= (k := counted('k', k, 0)) < least:
         raise Fault(f'{k} neighbours among {least} rows', f'pass k between 1 and {least - 1}')
     return a, b
 
@@ -80,7 +81,9 @@ def precision_recall(samples: Featured, reference: Featured, k: int = 3) -> Mani
     """
     a, b = _named(samples, reference, k)
     precision, recall = _within(a, b, radii(b, k)), _within(b, a, radii(a, k))
-    return Manifolds(('precision', 'recall'), Score(precision * 1.0), Score(recall * 1.0), k, samples.name)
+    return Manifolds(
+        ('precision', 'recall'), Score(precision * 1.0, share_error), Score(recall * 1.0, share_error), k, samples.name
+    )
 
 
 def density_coverage(samples: Featured, reference: Featured, k: int = 5) -> Manifolds:
@@ -94,7 +97,9 @@ def density_coverage(samples: Featured, reference: Featured, k: int = 5) -> Mani
         inside = block <= reach[None]
         density.append(inside.sum(1) / k)
         covered |= inside.any(0)
-    return Manifolds(('density', 'coverage'), Score(np.concatenate(density)), Score(covered * 1.0), k, samples.name)
+    return Manifolds(
+        ('density', 'coverage'), Score(np.concatenate(density)), Score(covered * 1.0, share_error), k, samples.name
+    )
 
 
 def nearest(xs: Any, train: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +110,7 @@ def nearest(xs: Any, train: Any, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.neighbors import NearestNeighbors
 
     xs, train = pair(xs, train, ('samples', 'training vectors'))
-    if not 1 <= k <= len(train):
+    if not 1 <= (k := counted('k', k, 0)) <= len(train):
         raise Fault(f'{k} neighbours among {len(train)} training vectors', f'pass k between 1 and {len(train)}')
     return NearestNeighbors(n_neighbors=k, algorithm='brute').fit(train).kneighbors(xs)
 

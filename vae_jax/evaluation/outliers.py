@@ -16,15 +16,23 @@ BITS = math.log(2)
 
 
 class AUROC(NamedTuple):
-    """P(a score of an outlier > one of an inlier), ties a half, with DeLong's standard error; n of each."""
+    """P(a score of an outlier > one of an inlier), ties a half, with DeLong's standard error; n of each.
+
+    `se` is nan where all scores are on the right side of all others, or none, or all are equal: it is not known there.
+    """
 
     value: float
     se: float
     n_inside: int
     n_outside: int
 
+    @property
+    def error(self) -> str:
+        """The standard error in words."""
+        return '+- unknown' if math.isnan(self.se) else f'+- {self.se:.4f}'
+
     def __str__(self) -> str:
-        return f'AUROC {self.value:.4f} +- {self.se:.4f} ({self.n_outside} outliers, {self.n_inside} inliers)'
+        return f'AUROC {self.value:.4f} {self.error} ({self.n_outside} outliers, {self.n_inside} inliers)'
 
 
 class Detection(NamedTuple):
@@ -36,7 +44,7 @@ class Detection(NamedTuple):
 
     def __str__(self) -> str:
         named = zip(self._fields, self)
-        return ', '.join(f'{name} {found.value:.4f} +- {found.se:.4f}' for name, found in named if found)
+        return ', '.join(f'{name} {found.value:.4f} {found.error}' for name, found in named if found)
 
 
 def _scores(scores: Any, what: str, at_least: int = 1) -> np.ndarray:
@@ -51,7 +59,8 @@ def auroc(inside: Any, outside: Any) -> AUROC:
     """P(outside > inside) + P(equal) / 2 over all pairs of scores [n], [m], the higher the less like the data.
 
     Its variance is var(V) / n + var(U) / m, V and U the share of the other set that each score is on the right side of
-    (DeLong et al. 1988). Raises Fault on fewer than two of either and on nan.
+    (DeLong et al. 1988); where neither varies, as at 0 and 1, it tells nothing and the standard error is nan. Raises
+    Fault on fewer than two of either and on nan.
     """
     from scipy.stats import rankdata
 
@@ -61,7 +70,7 @@ def auroc(inside: Any, outside: Any) -> AUROC:
     above = (ranks[n:] - rankdata(outside)) / n  # of each outlier: inliers below it
     below = 1 - (ranks[:n] - rankdata(inside)) / m  # of each inlier: outliers above it
     variance = np.var(below, ddof=1) / n + np.var(above, ddof=1) / m
-    return AUROC(float(above.mean()), math.sqrt(variance), n, m)
+    return AUROC(float(above.mean()), math.sqrt(variance) if variance > 0 else math.nan, n, m)
 
 
 def likelihood_ratio(nll_values: Any, background: Any) -> np.ndarray:

@@ -8,8 +8,9 @@ import numpy as np
 from jax import Array, vmap
 
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import split_and_key
 from vae_jax.evaluation.scores import Score
-from vae_jax.evaluation.streaming import ROWS, Rows, example, finite, over
+from vae_jax.evaluation.streaming import Rows, at_a_time, example, finite, over
 from vae_jax.models import Conditional, Model
 
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03  # of Wang et al. 2004
@@ -30,7 +31,10 @@ class Fidelity(NamedTuple):
 
 
 def mse(x: Array, y: Array) -> Array:
-    """mean (x - y)^2 over all values of one picture."""
+    """mean (x - y)^2 over all values of one picture. Raises Fault where the two have not as many."""
+    if jnp.size(x) != jnp.size(y):
+        found = f'pictures of shapes {list(jnp.shape(x))} and {list(jnp.shape(y))}'
+        raise Fault(found, 'give two with as many values')
     return jnp.mean((jnp.ravel(x) - jnp.ravel(y)) ** 2)
 
 
@@ -106,7 +110,8 @@ def fidelity(
     """
     if not data_range > 0:
         raise Fault(f'data_range is {data_range}, expected the largest value less the least', 'pass data_range=1.0')
-    size, what = max(1, min(len(split), ROWS)), f'reconstructions, window {window}, data range {data_range}'
+    split_and_key(split, key)
+    size, what = at_a_time(split), f'reconstructions, window {window}, data range {data_range}'
     found = over(_fidelity_rows(model, data_range, window), params, key, split, size, quiet, what, kept)
 
     def told(values: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Fidelity:

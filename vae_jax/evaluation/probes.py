@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.scores import generator, matrix
+from vae_jax.evaluation.checks import counted
+from vae_jax.evaluation.scores import classes, generator, matrix, share_se
 
 
 class Labelled(NamedTuple):
@@ -31,8 +32,8 @@ class Probe(NamedTuple):
 
     @property
     def se(self) -> float:
-        """sqrt(p (1 - p) / n), of the test examples; that of the training set is not in it."""
-        return math.sqrt(self.accuracy * (1 - self.accuracy) / len(self.correct))
+        """`share_se` of the test examples; that of the training set is not in it."""
+        return float(share_se(self.accuracy, len(self.correct)))
 
     def __str__(self) -> str:
         return f'accuracy {self.accuracy:.4f} +- {self.se:.4f} of {len(self.correct)}'
@@ -78,19 +79,17 @@ def labelled(codes: Mapping[str, Any], column: str = 'label') -> Labelled:
 
 
 def _checked(train: Labelled, test: Labelled) -> tuple[Labelled, Labelled]:
-    """The two as float64 codes. Raises Fault on other lengths or dimensions, one class, and classes not trained."""
+    """The two as float64 codes. Raises Fault as `classes`, on other dimensions, one class, and classes not trained."""
     made = []
     for name, (codes, labels) in {'training': train, 'test': test}.items():
-        codes, labels = matrix(codes, f'{name} codes', 2), np.asarray(labels)
-        if labels.shape != codes.shape[:1]:
-            raise Fault(f'{name} labels {list(labels.shape)} of codes {list(codes.shape)}', 'give one label a code')
-        made.append(Labelled(codes, labels))
+        codes = matrix(codes, f'{name} codes', 2)
+        made.append(Labelled(codes, classes(labels, len(codes), f'{name} labels')))
     if made[0].codes.shape[1] != made[1].codes.shape[1]:
         raise Fault('training and test codes differ in dimensions', 'encode both with the same model')
-    classes = np.unique(made[0].labels)
-    if len(classes) < 2:
+    known = np.unique(made[0].labels)
+    if len(known) < 2:
         raise Fault('the training labels have one class', 'give two or more')
-    if extra := sorted(set(np.unique(made[1].labels).tolist()) - set(classes.tolist())):
+    if extra := sorted(set(np.unique(made[1].labels).tolist()) - set(known.tolist())):
         raise Fault(f'the test labels {extra[:5]} are not among the training labels', 'divide the data another way')
     return made[0], made[1]
 
@@ -126,7 +125,7 @@ def neighbour_probe(train: Labelled, test: Labelled, k: int = 5) -> Probe:
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = _checked(train, test)
-    if not 1 <= k <= len(train.codes):
+    if not 1 <= (k := counted('k', k, 0)) <= len(train.codes):
         raise Fault(f'{k} neighbours among {len(train.codes)} codes', f'pass k between 1 and {len(train.codes)}')
     return _told(KNeighborsClassifier(k), train, test)
 
@@ -139,13 +138,13 @@ def low_label(
     Raises Fault where a class has fewer, and on draws < 1.
     """
     train, test = _checked(train, test)
-    classes, counts = np.unique(train.labels, return_counts=True)
-    if not 1 <= per_class <= counts.min():
-        found = f'{per_class} labels a class, and class {classes[counts.argmin()]} has {counts.min()} examples'
+    names, counts = np.unique(train.labels, return_counts=True)
+    if not 1 <= (per_class := counted('per_class', per_class, 0)) <= counts.min():
+        found = f'{per_class} labels a class, and class {names[counts.argmin()]} has {counts.min()} examples'
         raise Fault(found, f'pass per_class between 1 and {counts.min()}')
-    if draws < 1:
+    if (draws := counted('draws', draws, 0)) < 1:
         raise Fault(f'{draws} draws', 'pass draws=10')
-    rng, rows_of = generator(key), [np.flatnonzero(train.labels == label) for label in classes]
+    rng, rows_of = generator(key), [np.flatnonzero(train.labels == label) for label in names]
     values = []
     for _ in range(draws):
         rows = np.concatenate([rng.permutation(rows)[:per_class] for rows in rows_of])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from jax.scipy.special import logsumexp
 from vae_jax.errors import Fault
 from vae_jax.evaluation.annealing import Settings, check
 from vae_jax.evaluation.chains import Bridge, Schedule, Seen, bridge_of, from_prior, run, sigmoid, step_sizes
-from vae_jax.evaluation.streaming import ROWS, Rows, example, finite, over
+from vae_jax.evaluation.checks import called
+from vae_jax.evaluation.streaming import Rows, chained_at_a_time, example, finite, over
 from vae_jax.models import Conditional, Model
 
 Distortion = Callable[[Any, Any], Array]  # p(x|z), x -> d(x, z) >= 0 or a -log-density
@@ -127,11 +129,12 @@ def rate_distortion_curve(
     (Huang et al. 2020, section 4.) A Curve; of the members of a population, a list of them. Raises Fault as `anneal`
     does, and where highest is not above 0.
     """
-    if not highest > 0:
-        raise Fault(f'highest is {highest:g}, expected a beta above 0', 'pass highest=1.0, or more for a finer fit')
+    if not isinstance(highest, Real) or not highest > 0:
+        raise Fault(f'highest is {highest}, expected a beta above 0', 'pass highest=1.0, or more for a finer fit')
+    called('distortion', distortion, 'evaluation.nats')
     how = Settings(chains, steps, schedule, leapfrog, from_prior, pilot)
     check(how, model, params, split, key)
-    size = max(1, min(len(split), ROWS // chains))
+    size = chained_at_a_time(split, chains)
     what = f'rate and distortion ({getattr(distortion, "__name__", distortion)}, to {highest:g}) by {how.what(kept)}'
     found = over(_rows(model, how, highest, distortion), params, key, split, size, quiet, what, kept)
 

@@ -14,10 +14,10 @@ from jax.flatten_util import ravel_pytree
 
 from vae_jax import bounds
 from vae_jax.distributions import FullNormal, Normal
-from vae_jax.errors import Fault
 from vae_jax.evaluation.annealing import check_real
+from vae_jax.evaluation.checks import counted
 from vae_jax.evaluation.likelihood import NLL, Estimate
-from vae_jax.evaluation.streaming import ROWS, Rows, dims_of, example, finite, log_cell, over
+from vae_jax.evaluation.streaming import Rows, at_a_time, dims_of, example, finite, log_cell, over
 from vae_jax.evaluation.weights import Weights, weights_streamed
 from vae_jax.flows import Flow, Flowed
 from vae_jax.models import Conditional, Model
@@ -157,11 +157,10 @@ def refine(
     empty split, and (code 4) where a value is not finite.
     """
     for name, value, least in (('steps', steps, 0), ('samples', samples, 1), ('k', k, 1)):
-        if value < least:
-            raise Fault(f'{name} is {value}, expected {least} or more', f'pass {name}={max(least, 1)} or more')
+        counted(name, value, least)
     check_real(model, params, split, key)
     work = Work(family, steps, lr, samples, k)
-    size = max(1, min(len(split), ROWS // max(samples, min(k, 200))))
+    size = at_a_time(split, max(samples, min(k, 200)))
     of = getattr(family.init, '__qualname__', family)
     what = f'refining q, {steps} steps' if kept is None else f'refining q, {steps} x {samples}, {lr:g}, k={k}, {of}'
     found = over(_rows(model, work), params, key, split, size, quiet, what, kept)

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, random, vmap
 
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import counted, split_and_key
 from vae_jax.evaluation.distances import Distance, fid, kid
 from vae_jax.evaluation.features import Features, featured
 from vae_jax.evaluation.manifolds import Copies, Manifolds, copies, density_coverage, precision_recall
@@ -82,7 +83,8 @@ def samples_beside(
     z ~ p(z), or p(z|c) with the condition c of example i: a Conditional's samples have the conditions of the data.
     Raises Fault where the split has fewer than n.
     """
-    n = len(split) if n is None else n
+    split_and_key(split, key)
+    n = len(split) if n is None else counted('n', n, 0)
     if not 1 <= n <= len(split):
         raise Fault(f'{n} examples were asked for, the split has {len(split)}', f'pass n between 1 and {len(split)}')
     part = split.at(np.arange(n))

@@ -1,6 +1,7 @@
 """A mean over examples that is not in nats, with its standard error; and randomness on the host from a key of jax."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,10 +10,23 @@ from jax import Array, random
 from vae_jax.errors import Fault
 
 
+def mean_error(values: np.ndarray) -> float:
+    """std / sqrt(n) of values [n], the standard error of their mean; nan for one."""
+    n = len(values)
+    return float(np.std(values, ddof=1, dtype=np.float64) / math.sqrt(n)) if n > 1 else math.nan
+
+
+def share_error(values: np.ndarray) -> float:
+    """`mean_error` of indicators or shares in [0, 1]; that of `share_se` where all are 0 or all are 1."""
+    n, mean = len(values), float(np.mean(values, dtype=np.float64))
+    return float(share_se(mean, n)) if n > 1 and mean in (0.0, 1.0) else mean_error(values)
+
+
 class Score(NamedTuple):
-    """A mean over examples: `values` [n], one an example, in the unit of whoever made them."""
+    """A mean over examples: `values` [n], one an example, in the unit of whoever made them; `error` gives its se."""
 
     values: np.ndarray
+    error: Callable[[np.ndarray], float] = mean_error
 
     @property
     def mean(self) -> float:
@@ -20,12 +34,34 @@ class Score(NamedTuple):
 
     @property
     def se(self) -> float:
-        """Standard error of the mean over examples: std / sqrt(n); nan for one example."""
-        n = len(self.values)
-        return float(np.std(self.values, ddof=1, dtype=np.float64) / math.sqrt(n)) if n > 1 else math.nan
+        """Standard error of the mean over examples; nan for one example."""
+        return self.error(self.values)
 
     def __str__(self) -> str:
         return f'{self.mean:.4g} +- {self.se:.2g}'
+
+
+def share_se(share: Any, n: int) -> Any:
+    """sqrt(p (1 - p) / n) of shares p [...] of n examples; of 0 and 1, where that is 0, with 4 examples more.
+
+    There p = (n share + 2) / (n + 4), of n + 4: two successes and two failures are added (Agresti & Coull 1998,
+    section 3), as none seen does not say that there are none.
+    """
+    share = np.asarray(share, np.float64)
+    sure = (share == 0) | (share == 1)
+    more = np.where(sure, 4, 0)
+    p = (n * share + more / 2) / (n + more)
+    return np.sqrt(p * (1 - p) / (n + more))
+
+
+def classes(labels: Any, n: int, what: str = 'labels') -> np.ndarray:
+    """labels [n] of classes. Raises Fault on another length, and on real numbers, nan among them."""
+    found = np.asarray(labels)
+    if found.shape != (n,):
+        raise Fault(f'{what} {list(found.shape)} of {n} codes', 'give one label a code')
+    if found.dtype.kind == 'f' and (bad := int(np.sum(~(np.isfinite(found) & (found == np.rint(found)))))):
+        raise Fault(f'{bad} of {n} {what} are no whole numbers', 'leave out what has no label; regress on real values')
+    return found
 
 
 def generator(key: Array) -> np.random.Generator:

@@ -16,11 +16,13 @@ from jax import Array, random, vmap
 from vae_jax import placement
 from vae_jax.errors import NUMBERS, USAGE, Fault
 from vae_jax.evaluation import keeping
+from vae_jax.evaluation.checks import applied, counted, split_and_key
 from vae_jax.models import Conditional, Model
 from vae_jax.models.conditional import at_row
 
 Rows = Callable[[Any, Any], Any]
 ROWS = 1600  # decoder rows at a time: where two cores are fastest, and 5 MB for MNIST
+CHAINED = 128  # the same of chains, which come back to their rows thousands of times
 
 
 def dims_of(split: Any, model: Any = None) -> int:
@@ -36,6 +38,19 @@ def log_cell(split: Any) -> float:
     return getattr(split.view, 'log_cell', 0.0)
 
 
+def at_a_time(split: Any, rows: int = 1) -> int:
+    """How many examples of a split make a block, each with so many decoder rows."""
+    return max(1, min(len(split), ROWS // rows))
+
+
+def chained_at_a_time(split: Any, chains: int) -> int:
+    """`at_a_time` of examples with so many chains each; no value depends on it."""
+    # a block of chains takes minutes and what was begun of one is lost: on a CPU few rows, which stay in its caches,
+    # are as fast as many, so that there is progress to see and to keep; other devices need many to be busy
+    most = CHAINED if jax.default_backend() == 'cpu' else ROWS
+    return max(1, min(len(split), most // chains))
+
+
 def bar(total: int, quiet: bool, what: str) -> Any:
     from tqdm import tqdm
 
@@ -47,7 +62,7 @@ def some(split: Any, n: int) -> Any:
 
     Raises Fault on n < 1 and on fewer rows than that.
     """
-    if not 1 <= n <= len(split):
+    if not 1 <= (n := counted('n', n, 0)) <= len(split):
         raise Fault(
             f'{n} examples were asked for, the split has {len(split)}', 'ask for 1 or more that are there', USAGE
         )
@@ -94,11 +109,13 @@ def over(
     Of keys [m] and params [m, ...], the members of a population, a list of m of these. What is done is stored in the
     folder `kept` every few seconds, and a second call goes on behind it where `what` and all arrays are the same.
     """
+    split_and_key(split, key)
     way = placement.default() if key.ndim else placement.alone
     members, (shared,) = placement.padded((params, key), way), placement.shared((split,), way)
 
     def made(rows: np.ndarray) -> Any:
-        return block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
+        with applied(split):
+            return block(f, way, members, (shared, placement.shared(jnp.asarray(rows), way)))
 
     def cut(arrays: Any, count: int) -> Any:
         return jax.tree.map(lambda a: np.asarray(a)[:, :count] if key.ndim else np.asarray(a)[:count], arrays)
@@ -106,7 +123,8 @@ def over(
     parts: list[Any] = []
     begun, store = 0, None
     if kept is not None and len(split):
-        store = keeping.store(kept, what, partial(_block, f, way), (members, (shared, jnp.zeros(size, jnp.int32))))
+        with applied(split):
+            store = keeping.store(kept, what, partial(_block, f, way), (members, (shared, jnp.zeros(size, jnp.int32))))
         parts, begun = keeping.read(store)
     clock, row, fresh = keeping.started(begun), begun, []
     for rows, count in blocks(split, size, quiet, what, begun):
@@ -147,12 +165,19 @@ def _seen_rows(model: Model | Conditional) -> Rows:
 
 def seen(model: Model | Conditional, split: Any, key: Array) -> Any:
     """x [n, *shape], any tree, of a whole split as the model sees it: of a Conditional what is not its condition."""
-    return over(_seen_rows(model), (), key, split, max(1, min(len(split), ROWS)), True, 'x as it is seen')
+    split_and_key(split, key)
+    return over(_seen_rows(model), (), key, split, at_a_time(split), True, 'x as it is seen')
 
 
-def finite(values: np.ndarray, what: str) -> np.ndarray:
-    if bad := int(np.sum(~np.isfinite(values))):
-        raise Fault(f'{what} is not finite for {bad} of {len(values)} examples', 'the model has diverged', NUMBERS)
+def finite(values: np.ndarray, what: str, rows: Any = None) -> np.ndarray:
+    """values [n], those of `rows` [n], of all by default. Raises Fault (code 4) where one is not finite."""
+    if len(bad := np.flatnonzero(~np.isfinite(values))):
+        first = bad[0] if rows is None else np.asarray(rows)[bad[0]]
+        found = f'{what} is not finite for {len(bad)} of {len(values)} examples, the first is row {first}'
+        fix = (
+            'leave that row out if its x is not finite, or not what the model is made for; else the model has diverged'
+        )
+        raise Fault(found, fix, NUMBERS)
     return values
 
 

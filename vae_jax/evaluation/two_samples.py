@@ -8,7 +8,8 @@ import numpy as np
 from jax import Array
 
 from vae_jax.errors import Fault
-from vae_jax.evaluation.scores import generator, pair
+from vae_jax.evaluation.checks import counted
+from vae_jax.evaluation.scores import generator, pair, share_se
 
 Kernel = Callable[[np.ndarray, np.ndarray], np.ndarray]  # [r, d], [s, d] -> [r, s]
 BLOCK = 1000  # rows of a kernel matrix that are there at a time
@@ -121,7 +122,7 @@ def mmd_test(xs: Any, ys: Any, key: Array, permutations: int = 200, kernel: Kern
     `median_distance`. Raises Fault on permutations < 1 and fewer than 4 of either.
     """
     xs, ys = pair(xs, ys, ('samples', 'reference vectors'), 4)
-    if permutations < 1:
+    if (permutations := counted('permutations', permutations, 0)) < 1:
         raise Fault(f'{permutations} permutations give no p-value', 'pass permutations=200')
     name = 'a kernel of the caller'
     if kernel is None:
@@ -171,5 +172,5 @@ def c2st(xs: Any, ys: Any, key: Array, classifier: Any = None, held_out: float =
     model = KNeighborsClassifier(max(1, math.isqrt(len(train)))) if classifier is None else clone(classifier)
     correct = int(np.sum(model.fit(train, labels(train)).predict(test) == labels(test)))
     accuracy = correct / len(test)
-    se = math.sqrt(accuracy * (1 - accuracy) / len(test))
+    se = float(share_se(accuracy, len(test)))
     return C2ST(accuracy, se, float(binomtest(correct, len(test), 0.5, 'greater').pvalue), len(test))

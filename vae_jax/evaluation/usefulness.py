@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax import Array, random
 
+from vae_jax.evaluation.checks import counted
 from vae_jax.evaluation.clusters import Agreement, clustered, purity
 from vae_jax.evaluation.codes import encode
 from vae_jax.evaluation.probes import (
@@ -25,31 +26,39 @@ from vae_jax.models import Conditional, Model
 
 
 class Read(NamedTuple):
-    """Test accuracy of a linear probe, of nearest neighbours and of few labels; clusters and purity of test codes."""
+    """Test accuracy of a linear probe, of nearest neighbours and of few labels; clusters and purity of test codes.
+
+    `purity_k` neighbours are those of purity.
+    """
 
     linear: Probe
     neighbours: Probe
     few: LowLabel
     clusters: Agreement
     purity: Score
+    purity_k: int
 
     def __str__(self) -> str:
         told = f'linear {self.linear}; neighbours {self.neighbours}; few {self.few}'
-        return f'{told}; {self.clusters}; purity {self.purity}'
+        return f'{told}; {self.clusters}; purity {self.purity} (k = {self.purity_k})'
 
 
 def read(train: Labelled, test: Labelled, key: Array, *, per_class: int = 10, draws: int = 10, k: int = 5) -> Read:
     """Probes trained on some codes and tested on others, clusters of the test codes, purity among 2 k neighbours.
 
+    Purity takes fewer where the smallest class of the test is smaller: of five no more than four others can agree.
     Raises Fault as `linear_probe`, `neighbour_probe`, `low_label` and `purity` do.
     """
     a, b = random.split(key)
+    smallest = int(np.unique(np.asarray(test.labels), return_counts=True)[1].min(initial=len(test.labels)))
+    near = max(1, min(2 * counted('k', k), smallest - 1))
     return Read(
         linear_probe(train, test),
         neighbour_probe(train, test, k),
         low_label(train, test, a, per_class, draws),
         clustered(*test, b),
-        purity(*test, k=2 * k),
+        purity(*test, k=near),
+        near,
     )
 
 

@@ -11,6 +11,7 @@ from jax import Array, lax, random, vmap
 
 from vae_jax.distributions import Delta
 from vae_jax.errors import Fault
+from vae_jax.evaluation.checks import applied, float_type, split_and_key
 from vae_jax.evaluation.streaming import example
 from vae_jax.models import Conditional, Model
 
@@ -58,12 +59,16 @@ def as_type(tree: Any, dtype: Any) -> Any:
 
 def precision(dtype: Any) -> contextlib.AbstractContextManager:
     """Where arrays of dtype can be made: jax.enable_x64 for float64, whatever the host has set; else nothing."""
-    double = dtype is not None and jnp.dtype(dtype) == jnp.dtype('float64')
+    double = dtype is not None and float_type(dtype) == jnp.dtype('float64')  # None is equal to float64 to numpy
     return jax.enable_x64(True) if double else contextlib.nullcontext()
 
 
 def shapes_of(model: Model | Conditional, params: Any, split: Any, key: Array) -> tuple[Any, Any, Any]:
-    """(p(z), q(z|x), p(x|z)) of the first row, of the first member of a population: shapes for leaves."""
+    """(p(z), q(z|x), p(x|z)) of the first row, of the first member of a population: shapes for leaves.
+
+    Raises Fault on what is no split or no key, and on x that the model cannot take.
+    """
+    split_and_key(split, key)
     if key.ndim:
         params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), params)
 
@@ -72,7 +77,8 @@ def shapes_of(model: Model | Conditional, params: Any, split: Any, key: Array) -
         p = of_row.prior(params)
         return p, of_row.encode(params, x), of_row.decode(params, p.sample(key))
 
-    return jax.eval_shape(first, params, split, random.key(0))
+    with applied(split):
+        return jax.eval_shape(first, params, split, random.key(0))
 
 
 def check_densities(model: Model | Conditional, params: Any, split: Any, key: Array) -> tuple[Any, Any, Any]:

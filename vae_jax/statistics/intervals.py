@@ -25,9 +25,14 @@ class Interval(NamedTuple):
 
 
 def interval(values: Iterable[float], level: float = LEVEL) -> Interval:
-    """mean +- t_{n-1}((1 + level) / 2) s / sqrt(n), s^2 = sum (x - mean)^2 / (n - 1) (Student 1908)."""
+    """mean +- t_{n-1}((1 + level) / 2) s / sqrt(n), s^2 = sum (x - mean)^2 / (n - 1) (Student 1908).
+
+    Raises Fault on a level that is not between 0 and 1.
+    """
     from scipy.special import stdtrit
 
+    if not 0 < level < 1:
+        raise Fault(f'the level is {level}, expected a share between 0 and 1', f'pass level={LEVEL}')
     found = [float(v) for v in values]
     n = len(found)
     if n == 0:

@@ -103,9 +103,11 @@ def holm(ps: Iterable[float]) -> list[float]:
     """Corrected p-values: p_(i) becomes max_{j <= i} min(1, (m - j + 1) p_(j)), j = 1 the smallest (Holm 1979).
 
     All at most alpha are called differences with a chance of at most alpha that any of them is none, whatever depends
-    on what. A nan, which stands for no test, stays one and does not count.
+    on what. A nan, which stands for no test, stays one and does not count. Raises Fault on what is no p-value.
     """
     found = [float(p) for p in ps]
+    if wrong := [p for p in found if p < 0 or p > 1]:
+        raise Fault(f'{len(wrong)} of {len(found)} are no p-values: {wrong[0]:g}', 'give numbers between 0 and 1')
     order = sorted((i for i, p in enumerate(found) if not math.isnan(p)), key=lambda i: found[i])
     raised = itertools.accumulate(((len(order) - j) * found[i] for j, i in enumerate(order)), max)
     for i, p in zip(order, raised):
