@@ -169,10 +169,10 @@ def command(
 
 
 def part(name: str, panel: Any, run: Any, seed: int, curves: Callable[..., Any]) -> list[dict[str, Any]]:
-    """The curves of a panel and seed: as they lie in runs/<name>, where they are kept, or measured now."""
-    asked = {'panel': list(panel), 'lr': list(run.lr), 'smoke': run.smoke}
-    asked = json.loads(json.dumps(asked))
-    mark = zlib.crc32(json.dumps(asked).encode())
+    """The curves of a panel and seed: as they lie in runs/<name>, where this code kept them, or measured now."""
+    asked = {'panel': panel, 'lr': run.lr, 'smoke': run.smoke}
+    code = b''.join((Path(__file__).parent / f'{file}.py').read_bytes() for file in ('aevb', name))
+    mark = zlib.crc32(json.dumps(asked).encode() + code)
     place = (run.out / 'parts' if run.smoke else Path('runs') / name) / f'{panel.dataset}-{mark:08x}-s{seed}.json'
     if not place.exists():
         documents.store(place, {**asked, 'rows': curves(panel, run, seed)})

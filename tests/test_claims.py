@@ -8,7 +8,7 @@ import pytest
 from experiments import documents, targets
 from vae_jax import runs
 
-LOCATED = documents.RESULTS
+RESULTS = documents.RESULTS
 SPHERES = ('von_mises_fisher', 'power_spherical')
 
 
@@ -27,7 +27,7 @@ def apart(study, metric, lower, higher):
 
 
 def rows(name):
-    return runs.read_json(LOCATED / f'{name}.json')['rows']
+    return runs.read_json(RESULTS / f'{name}.json')['rows']
 
 
 def mean(name, what, of_row):
@@ -201,7 +201,7 @@ def test_a_claim_holds_in_what_is_stored(name):
 def test_every_stored_result_has_its_claim():
     from experiments.protocols import PROTOCOLS
 
-    stored = {path.stem for path in (*LOCATED.glob('*.json'), *(LOCATED / 'studies').glob('*.json'))}
+    stored = {path.stem for path in (*RESULTS.glob('*.json'), *(RESULTS / 'studies').glob('*.json'))}
     assert stored - ELSEWHERE - set(PROTOCOLS) == set(CLAIMS)
     assert all((Path(targets.__file__).parent / f'{name}.py').exists() for name in CLAIMS)
 

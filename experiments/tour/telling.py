@@ -160,6 +160,7 @@ def number(value: float, se: float | None) -> str:
     """A number for people, with its standard error where there is one."""
     from vae_jax.report.page import with_error
 
+    value = int(value) if se is None and float(value).is_integer() else value
     return ' '.join(filter(None, with_error(value, se)))
 
 
